@@ -1,0 +1,1 @@
+//! What task crates depend on.

@@ -1,0 +1,1 @@
+//! Guest toolchain, bundle building and scaffolding.

@@ -1,0 +1,2 @@
+//! The binary grid.
+fn main() {}

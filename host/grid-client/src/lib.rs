@@ -1,0 +1,1 @@
+//! The library that users' programs link: submit, gather, deploy.

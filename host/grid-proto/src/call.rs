@@ -1,0 +1,88 @@
+//! Calls: one application of a task to arguments, a node of a graph.
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::bundle::TaskLimits;
+use crate::id::{BundleHash, Key};
+use crate::value::Value;
+
+/// A task by the bundle's hash and its name.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TaskRef {
+    /// The bundle.
+    pub bundle: BundleHash,
+    /// The function.
+    pub task: String,
+}
+
+/// An argument of a call.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub enum Arg {
+    /// The value itself.
+    Value(Value),
+    /// The result of another call.
+    Key(Key),
+}
+
+/// What a caller may say about one call; `None` leaves it to the task's author.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+pub struct CallOptions {
+    /// Higher runs first.
+    pub priority: i32,
+    /// How often a failed call is tried again.
+    pub retries: Option<u32>,
+    /// Limits, within the operator's bounds.
+    pub limits: TaskLimits,
+}
+
+/// One call of a submission.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct CallSpec {
+    /// Its identity.
+    pub key: Key,
+    /// Position in the submission's table of tasks.
+    pub task: u32,
+    /// Its arguments, in order.
+    pub args: Vec<Arg>,
+    /// What the caller says about it.
+    pub options: CallOptions,
+}
+
+/// The order in which calls run: smaller first. Negated user priority, then submission, then the
+/// position in the submission.
+#[derive(
+    Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug,
+)]
+pub struct Priority {
+    /// The user's priority, negated, so that higher runs first.
+    pub user: i32,
+    /// Submissions are served first come, first served.
+    pub submission: u32,
+    /// Static order inside the submission.
+    pub position: u32,
+}
+
+/// The key of a pure call: BLAKE3 over the bundle, the task and the arguments, each with its length
+/// and kind before it, so that no two different calls hash the same bytes.
+#[must_use]
+pub fn pure_key(bundle: BundleHash, task: &str, args: &[Arg]) -> Key {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"grid call 1\0");
+    hasher.update(&bundle.0);
+    hasher.update(&(task.len() as u64).to_le_bytes());
+    hasher.update(task.as_bytes());
+    for arg in args {
+        match arg {
+            Arg::Value(value) => {
+                hasher.update(&[0, value.codec as u8]);
+                hasher.update(&(value.bytes.len() as u64).to_le_bytes());
+                hasher.update(&value.bytes);
+            }
+            Arg::Key(key) => {
+                hasher.update(&[1]);
+                hasher.update(&key.0);
+            }
+        }
+    }
+    Key(*hasher.finalize().as_bytes())
+}

@@ -1,0 +1,400 @@
+//! The messages between neighbours. One type each way between client and scheduler, and between
+//! scheduler and worker; small request and answer types for bulk streams.
+//!
+//! A link carries batches: `Vec<FromClient>` and so on, one frame a batch.
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::bundle::{BundleDescription, TaskLimits};
+use crate::call::{Arg, CallSpec, Priority, TaskRef};
+use crate::failure::Failure;
+use crate::id::{Attempt, BundleHash, Key, RequestId, TaskId, WorkerId};
+use crate::report::{BundleInfo, CallInfo, GridStatus, Spent, TaskCounts, WorkerInfo};
+use crate::value::{ObjectMeta, Value};
+
+// ---- client and scheduler ------------------------------------------------------------------
+
+/// From a client to the scheduler.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub enum FromClient {
+    /// New calls.
+    Submit(Submission),
+    /// The client's last future on each of these is gone.
+    Release(Vec<Key>),
+    /// Drop this client's interest, or with `force` everybody's; what nobody wants then is stopped.
+    Cancel {
+        /// Which calls.
+        keys: Vec<Key>,
+        /// Everybody's interest.
+        force: bool,
+    },
+    /// Tell where these results are once more: fetching from the places told before failed.
+    Locate {
+        /// Which results.
+        keys: Vec<Key>,
+        /// Workers that did not answer or did not have them.
+        failed: Vec<(Key, WorkerId)>,
+    },
+    /// A question.
+    Query {
+        /// Comes back with the answer.
+        request: RequestId,
+        /// What is asked.
+        query: Query,
+    },
+}
+
+/// Calls that belong together, dependencies before dependents.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
+pub struct Submission {
+    /// Comes back when the submission is refused.
+    pub request: RequestId,
+    /// The tasks that the calls name by position.
+    pub tasks: Vec<TaskRef>,
+    /// The calls.
+    pub calls: Vec<CallSpec>,
+    /// Keys on which the client holds futures: of these calls, or of calls that the grid knows.
+    pub wanted: Vec<Key>,
+}
+
+/// A question about the grid.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Query {
+    /// Everything at a glance.
+    Status,
+    /// The workers.
+    Workers,
+    /// Counters by task.
+    Counts,
+    /// Calls that begin with this many hexadecimal digits, in this state; at most `count_max`.
+    Calls {
+        /// Prefix of the key; empty for all.
+        prefix: String,
+        /// Only this state.
+        state: Option<String>,
+        /// At most this many.
+        count_max: u32,
+    },
+    /// The bundles.
+    Bundles,
+    /// The bundle of this hash, unambiguous prefix of a hash, `name` (newest deployed) or
+    /// `name@version`.
+    Bundle(String),
+    /// The grid has the bytes: check them and let the name point to them.
+    Deploy {
+        /// Which bundle.
+        hash: BundleHash,
+        /// Let the name move from another bundle to this one.
+        replace: bool,
+    },
+}
+
+/// From the scheduler to a client.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub enum ToClient {
+    /// A submission was not accepted; none of its calls exist because of it.
+    Refused {
+        /// Which.
+        request: RequestId,
+        /// Why, in words that say what to do.
+        error: Refusal,
+    },
+    /// A result that this client wants is ready, or is somewhere else now.
+    Ready {
+        /// Whose.
+        key: Key,
+        /// What it is.
+        meta: ObjectMeta,
+        /// Where it is.
+        holders: Vec<Holder>,
+        /// The result itself, if it is small.
+        inline: Option<Value>,
+    },
+    /// A call that this client wants has no result.
+    Failed {
+        /// Which.
+        key: Key,
+        /// Why.
+        failure: Failure,
+    },
+    /// An answer.
+    Answer {
+        /// To which question.
+        request: RequestId,
+        /// The answer.
+        answer: Answer,
+    },
+}
+
+/// A worker that has a replica.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Holder {
+    /// Its number.
+    pub worker: WorkerId,
+    /// Where it listens.
+    pub address: String,
+}
+
+/// Why a request was refused.
+#[derive(
+    Archive, Serialize, Deserialize, serde::Serialize, Clone, PartialEq, Eq, Debug, thiserror::Error,
+)]
+#[serde(rename_all = "kebab-case", tag = "refusal")]
+pub enum Refusal {
+    /// No such bundle.
+    #[error("bundle `{bundle}` is not on this grid; `grid bundles` lists what is")]
+    UnknownBundle {
+        /// As it was asked for.
+        bundle: String,
+    },
+    /// No such task.
+    #[error("bundle `{bundle}` has no task `{task}`; it has {known}")]
+    UnknownTask {
+        /// The bundle.
+        bundle: String,
+        /// As it was asked for.
+        task: String,
+        /// What there is.
+        known: String,
+    },
+    /// No such call.
+    #[error("key `{key}` is not known to the grid: never submitted, or released")]
+    UnknownKey {
+        /// As it was asked for.
+        key: String,
+    },
+    /// Wrong number or type of arguments.
+    #[error("{message}")]
+    BadArguments {
+        /// What is wrong.
+        message: String,
+    },
+    /// The same key was submitted before with another recipe.
+    #[error("key `{key}` is taken by another recipe: {known}; this one is {new}")]
+    KeyClash {
+        /// The key.
+        key: Key,
+        /// What the grid has.
+        known: String,
+        /// What was submitted.
+        new: String,
+    },
+    /// The submission breaks a rule.
+    #[error("{message}")]
+    BadSubmission {
+        /// Which rule, and what to do.
+        message: String,
+    },
+    /// The bytes are not a bundle that can run here.
+    #[error("not a bundle that this grid can run: {message}")]
+    BadBundle {
+        /// Why not.
+        message: String,
+    },
+    /// The name points to another bundle.
+    #[error(
+        "`{label}` is already bundle {known}, and this is {new}: raise the version, or deploy with `--replace`"
+    )]
+    NameTaken {
+        /// `name@version`.
+        label: String,
+        /// What it points to.
+        known: BundleHash,
+        /// What was deployed.
+        new: BundleHash,
+    },
+    /// The grid cannot do this now.
+    #[error("{message}")]
+    Unavailable {
+        /// Why, and what to do.
+        message: String,
+    },
+}
+
+/// An answer to a [`Query`].
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub enum Answer {
+    /// To `Status`.
+    Status(GridStatus),
+    /// To `Workers`.
+    Workers(Vec<WorkerInfo>),
+    /// To `Counts`.
+    Counts(Vec<TaskCounts>),
+    /// To `Calls`.
+    Calls(Vec<CallInfo>),
+    /// To `Bundles`.
+    Bundles(Vec<BundleInfo>),
+    /// To `Bundle` and `Deploy`.
+    Bundle(BundleInfo),
+    /// To anything.
+    Refused(Refusal),
+}
+
+// ---- scheduler and worker ------------------------------------------------------------------
+
+/// From a worker to the scheduler.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub enum FromWorker {
+    /// First on every connection.
+    Register(Registration),
+    /// Attempts that began to execute and are still at it.
+    Started(Vec<(Key, Attempt)>),
+    /// An attempt ended.
+    Finished {
+        /// The call.
+        key: Key,
+        /// The try.
+        attempt: Attempt,
+        /// How it ended.
+        outcome: Outcome,
+        /// What it used.
+        spent: Spent,
+    },
+    /// An attempt could not get its inputs from anywhere it was told.
+    MissingInputs {
+        /// The call.
+        key: Key,
+        /// The try.
+        attempt: Attempt,
+        /// Input, and the worker that did not have it or did not answer.
+        missing: Vec<(Key, WorkerId)>,
+    },
+    /// Copies that were fetched and are kept.
+    Holds(Vec<Key>),
+    /// What a bundle says of itself, or why it cannot run.
+    Inspected {
+        /// Which.
+        bundle: BundleHash,
+        /// Its description.
+        result: Result<BundleDescription, String>,
+    },
+    /// Sent at intervals; silence means death.
+    Heartbeat {
+        /// Resident memory of the process.
+        resident_bytes: u64,
+        /// Open descriptors of the process.
+        descriptors: u32,
+    },
+    /// The worker is about to stop of its own will.
+    Leaving,
+}
+
+/// What a worker says when it connects.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Registration {
+    /// Its name, unique in the grid.
+    pub name: String,
+    /// Where peers and clients reach it.
+    pub address: String,
+    /// Its process.
+    pub pid: u32,
+    /// Calls that it runs at a time.
+    pub slots: u32,
+    /// Results that it holds from an earlier connection.
+    pub holds: Vec<(Key, ObjectMeta)>,
+    /// Attempts that it has in hand from an earlier connection.
+    pub in_hand: Vec<(Key, Attempt)>,
+}
+
+/// How an attempt ended.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub enum Outcome {
+    /// The result is in this worker's store.
+    Memory {
+        /// What it is.
+        meta: ObjectMeta,
+        /// The result itself, if it is small.
+        inline: Option<Value>,
+    },
+    /// No result.
+    Failed(Failure),
+}
+
+/// From the scheduler to a worker.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub enum ToWorker {
+    /// The scheduler's number for this worker.
+    Welcome(WorkerId),
+    /// Tasks that later messages name by number.
+    Define(Vec<TaskDefinition>),
+    /// Where these workers listen.
+    Peers(Vec<Holder>),
+    /// Calls to execute.
+    Run(Vec<Assignment>),
+    /// Attempts to stop, or to forget if they have not begun.
+    Cancel(Vec<(Key, Attempt)>),
+    /// Objects that nobody wants any more.
+    Free(Vec<Key>),
+    /// Check a bundle and say what it describes.
+    Inspect(BundleHash),
+}
+
+/// A task as workers need it.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct TaskDefinition {
+    /// The scheduler's number.
+    pub id: TaskId,
+    /// The bundle.
+    pub bundle: BundleHash,
+    /// The bundle's name, for grants and messages.
+    pub bundle_name: String,
+    /// The task's position in the bundle.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Limits that its author asks for.
+    pub limits: TaskLimits,
+    /// Guest directories that it reads.
+    pub reads: Vec<String>,
+    /// Guest directories that it writes.
+    pub writes: Vec<String>,
+}
+
+/// One call for a worker to execute.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct Assignment {
+    /// The call.
+    pub key: Key,
+    /// The try.
+    pub attempt: Attempt,
+    /// The task.
+    pub task: TaskId,
+    /// The order among this worker's calls.
+    pub priority: Priority,
+    /// The arguments.
+    pub args: Vec<Arg>,
+    /// Where each input that this worker lacks can be had; several workers in order of preference.
+    pub inputs: Vec<(Key, Vec<WorkerId>)>,
+    /// Limits that the caller asks for.
+    pub limits: TaskLimits,
+}
+
+// ---- bulk streams --------------------------------------------------------------------------
+
+/// The first frame of a bulk stream: what the opener wants.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum BulkRequest {
+    /// The bytes of these objects, each behind a [`BulkHeader`], in this order. To a worker.
+    Objects(Vec<Key>),
+    /// The bytes of a bundle behind one header. To the scheduler.
+    Bundle(BundleHash),
+    /// The opener sends a bundle's bytes, the answer is one header whose meta describes what
+    /// was stored. To the scheduler. A length of 0 asks whether the bytes are needed at all.
+    Deploy {
+        /// The hash that the bytes must have.
+        hash: BundleHash,
+        /// How many follow.
+        size: u64,
+    },
+}
+
+/// What comes before the bytes of one object.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum BulkHeader {
+    /// `meta.size` bytes follow.
+    Found(ObjectMeta),
+    /// Nothing follows.
+    Missing,
+    /// Nothing follows; the request was refused.
+    Refused(String),
+}

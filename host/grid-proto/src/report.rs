@@ -1,0 +1,133 @@
+//! What calls cost and what a grid looks like: the numbers that people and programs ask for.
+
+use std::collections::BTreeMap;
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::bundle::BundleDescription;
+use crate::failure::Failure;
+use crate::id::{Attempt, BundleHash, Key, WorkerId};
+
+/// What one call used.
+#[derive(
+    Archive, Serialize, Deserialize, serde::Serialize, Clone, Copy, PartialEq, Eq, Debug, Default,
+)]
+pub struct Spent {
+    /// From the start of the sandbox to its end.
+    pub wall_us: u64,
+    /// Most that linear memories and tables held together.
+    pub peak_memory_bytes: u64,
+    /// Output that the call wrote, kept or not.
+    pub output_bytes: u64,
+    /// Output over the limit, counted and thrown away.
+    pub output_dropped_bytes: u64,
+}
+
+/// Counters of one task since the scheduler started.
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, Clone, PartialEq, Debug, Default)]
+pub struct TaskCounts {
+    /// The bundle.
+    pub bundle: String,
+    /// The task.
+    pub task: String,
+    /// Attempts that ended, in whatever way.
+    pub calls: u64,
+    /// Attempts that gave a result.
+    pub successes: u64,
+    /// Attempts that ended in each kind of failure, by [`crate::FailureKind::label`].
+    pub failures: BTreeMap<String, u64>,
+    /// Attempts whose output was cut at its limit.
+    pub output_cut: u64,
+    /// Wall time of all attempts.
+    pub wall_us: u64,
+    /// The longest attempt.
+    pub wall_us_max: u64,
+    /// The largest peak of memory.
+    pub peak_memory_bytes: u64,
+}
+
+/// A worker as the scheduler knows it.
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, Clone, PartialEq, Eq, Debug)]
+pub struct WorkerInfo {
+    /// The scheduler's number for it.
+    pub id: WorkerId,
+    /// Its name.
+    pub name: String,
+    /// Where peers and clients reach it.
+    pub address: String,
+    /// Its process.
+    pub pid: u32,
+    /// Calls that it runs at a time.
+    pub slots: u32,
+    /// Calls that it was given and has not finished.
+    pub in_hand: u32,
+    /// Calls that it said it is executing.
+    pub executing: u32,
+    /// Objects that it holds.
+    pub objects: u64,
+    /// Their bytes.
+    pub object_bytes: u64,
+    /// Resident memory of the process, as it last said.
+    pub resident_bytes: u64,
+    /// Open descriptors of the process, as it last said.
+    pub descriptors: u32,
+}
+
+/// A bundle that the grid has.
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, Clone, PartialEq, Debug)]
+pub struct BundleInfo {
+    /// Its identity.
+    pub hash: BundleHash,
+    /// Its size.
+    pub size_bytes: u64,
+    /// What it says of itself.
+    pub description: BundleDescription,
+    /// Whether `name@version` points to it.
+    pub named: bool,
+}
+
+/// The whole grid at one moment.
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, Clone, PartialEq, Eq, Debug, Default)]
+pub struct GridStatus {
+    /// Where the scheduler listens.
+    pub address: String,
+    /// Its version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Since it started.
+    pub uptime_ms: u64,
+    /// Its resident memory.
+    pub resident_bytes: u64,
+    /// Connected clients.
+    pub clients: u32,
+    /// Connected workers.
+    pub workers: u32,
+    /// Their slots.
+    pub slots: u32,
+    /// Calls by state.
+    pub calls: BTreeMap<String, u64>,
+    /// Messages that were dropped because their attempt was over.
+    pub stale_messages: u64,
+}
+
+/// A call as the scheduler knows it.
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, Clone, PartialEq, Debug)]
+pub struct CallInfo {
+    /// Its key.
+    pub key: Key,
+    /// `bundle:task`.
+    pub task: String,
+    /// Its state.
+    pub state: String,
+    /// Which try.
+    pub attempt: Attempt,
+    /// Where it runs, or where its result is.
+    pub workers: Vec<String>,
+    /// Size of its result.
+    pub size_bytes: Option<u64>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// Why it is where it is, in a sentence.
+    pub explanation: String,
+}

@@ -1,0 +1,1 @@
+//! wasmtime and nothing else: compile, cache, limits, run, classify, host functions of wit/.

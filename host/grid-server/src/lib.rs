@@ -1,0 +1,1 @@
+//! The scheduler host: driver loop, sessions, bundles.

@@ -1,0 +1,1 @@
+//! The worker host: agent, driver loop, fetch, execute, serve.
