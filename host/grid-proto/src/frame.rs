@@ -53,11 +53,12 @@ where
         + for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, Rancor>>
         + Send
         + 'static,
-    T::Archived: for<'a> CheckBytes<HighValidator<'a, Rancor>>
-        + Deserialize<T, HighDeserializer<Rancor>>,
+    T::Archived:
+        for<'a> CheckBytes<HighValidator<'a, Rancor>> + Deserialize<T, HighDeserializer<Rancor>>,
 {
     fn encode(&self) -> Result<Vec<u8>, FrameError> {
-        let archive = rkyv::to_bytes::<Rancor>(self).map_err(|e| FrameError::Encode(e.to_string()))?;
+        let archive =
+            rkyv::to_bytes::<Rancor>(self).map_err(|e| FrameError::Encode(e.to_string()))?;
         if archive.len() > FRAME_BYTES_MAX {
             return Err(FrameError::TooLong(archive.len()));
         }
@@ -84,5 +85,9 @@ where
 /// [`FrameError::TooLong`].
 pub fn length(header: [u8; HEADER_BYTES]) -> Result<usize, FrameError> {
     let length = u32::from_le_bytes(header) as usize;
-    if length > FRAME_BYTES_MAX { Err(FrameError::TooLong(length)) } else { Ok(length) }
+    if length > FRAME_BYTES_MAX {
+        Err(FrameError::TooLong(length))
+    } else {
+        Ok(length)
+    }
 }

@@ -55,6 +55,8 @@ pub struct Submission {
     pub calls: Vec<CallSpec>,
     /// Keys on which the client holds futures: of these calls, or of calls that the grid knows.
     pub wanted: Vec<Key>,
+    /// Another piece of the same submission follows; it is judged when the last piece is there.
+    pub more: bool,
 }
 
 /// A question about the grid.

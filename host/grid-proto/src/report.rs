@@ -87,7 +87,9 @@ pub struct BundleInfo {
 }
 
 /// The whole grid at one moment.
-#[derive(Archive, Serialize, Deserialize, serde::Serialize, Clone, PartialEq, Eq, Debug, Default)]
+#[derive(
+    Archive, Serialize, Deserialize, serde::Serialize, Clone, PartialEq, Eq, Debug, Default,
+)]
 pub struct GridStatus {
     /// Where the scheduler listens.
     pub address: String,

@@ -1,1 +1,50 @@
-//! The pure scheduling machine: events in, actions out. No IO, clock, async or randomness of its own.
+//! The scheduling machine: what happens next in a grid, decided without touching the world.
+//!
+//! ```text
+//!            submit            inputs there         a worker has room
+//!  (unknown) ──────▶ released ──────▶ waiting ──────▶ queued ──────▶ processing
+//!                      ▲  ▲                                           │      │
+//!          nobody wants│  └──────────── worker lost, retry ◀──────────┤      │
+//!                      │                                        result│      │failure
+//!                      └──────────────────────────── memory ◀─────────┘      ▼
+//!                                                                          erred
+//! ```
+//!
+//! The host calls five methods: [`Scheduler::handle`] with an event, [`Scheduler::flush`] once per
+//! batch of events (one placement round), [`Scheduler::poll_action`] until it is empty,
+//! [`Scheduler::poll_timeout`] and [`Scheduler::handle_timeout`]. The server, the simulator and the
+//! benches drive the same five.
+//!
+//! What it is not: it does no IO, reads no clock, spawns nothing, draws no random number, and holds
+//! no object's bytes.
+//!
+//! Invariants, all verified by [`Scheduler::check`]:
+//! - a call is active (waiting, queued, processing) only while somebody wants it: a client, or a
+//!   dependent that is itself active;
+//! - a call that waits counts exactly its inputs that are not in memory;
+//! - a result that is in memory has at least one holder, and each holder lists it;
+//! - a worker's message about an attempt that is over changes a counter and nothing else.
+
+mod answer;
+mod bundles;
+mod call;
+mod calls;
+mod check;
+mod client;
+mod config;
+mod event;
+mod interest;
+mod lifecycle;
+mod machine;
+mod outcome;
+mod placement;
+mod submit;
+mod task;
+mod worker;
+
+pub use config::{Config, Now};
+pub use event::{Action, Event};
+pub use machine::Scheduler;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,15 @@
+//! Clients as the machine sees them.
+
+use std::collections::BTreeSet;
+
+use grid_proto::message::Submission;
+
+use crate::call::CallId;
+
+#[derive(Debug, Default)]
+pub(crate) struct Client {
+    /// Calls on which it holds futures.
+    pub(crate) wants: BTreeSet<CallId>,
+    /// A submission of which more is to come.
+    pub(crate) partial: Option<Submission>,
+}

@@ -1,0 +1,49 @@
+//! Time, and the machine's bounds.
+
+/// Microseconds since some moment that the host chose; never goes back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Now(pub u64);
+
+impl Now {
+    pub(crate) fn after(self, micros: u64) -> Self {
+        Self(self.0.saturating_add(micros))
+    }
+}
+
+/// What an operator may set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Work that a worker is given ahead, per slot: enough to hide the way to the scheduler and
+    /// back, little enough that a newcomer still finds something to do.
+    pub lookahead_us: u64,
+    /// Calls that a worker may have in hand per slot, however short they are.
+    pub in_hand_per_slot_max: u32,
+    /// Percent of its slots that a worker is filled to whatever the calls' length is; Dask's
+    /// `worker-saturation` (1.1), rounded up.
+    pub saturation_percent: u32,
+    /// A worker that was silent that long is lost.
+    pub worker_ttl_us: u64,
+    /// Deaths of workers that a call may cause; one more and it fails as `KilledWorker`.
+    pub allowed_failures: usize,
+    /// Bytes that move between two workers in a microsecond.
+    pub bandwidth_bytes_per_us: u64,
+    /// Calls that one submission may hold.
+    pub submission_calls_max: usize,
+    /// Mixed into the hash of the key index, so that no client can aim at its buckets.
+    pub seed: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            lookahead_us: 5_000,
+            in_hand_per_slot_max: 256,
+            saturation_percent: 110,
+            worker_ttl_us: 10_000_000,
+            allowed_failures: 3,
+            bandwidth_bytes_per_us: 500,
+            submission_calls_max: 2_000_000,
+            seed: 0,
+        }
+    }
+}

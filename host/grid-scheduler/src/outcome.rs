@@ -1,0 +1,245 @@
+//! What workers report: starts, ends, missing inputs, copies, and their own coming and going.
+
+use std::sync::Arc;
+
+use grid_proto::message::{Holder, Outcome, ToWorker};
+use grid_proto::{
+    Attempt, Death, Failure, FailureKind, FailureSite, Key, ObjectMeta, Spent, WorkerId,
+};
+
+use crate::call::{CallId, State};
+use crate::machine::Scheduler;
+
+impl Scheduler {
+    /// The call that this worker has in hand as this attempt; otherwise the message is too late.
+    fn current(&mut self, worker: WorkerId, key: Key, attempt: Attempt) -> Option<CallId> {
+        let found = self.calls.find(&key).filter(|id| {
+            let call = &self.calls[*id];
+            call.attempt == attempt
+                && matches!(call.state, State::Processing { worker: by, .. } if by == worker)
+        });
+        if found.is_none() {
+            self.stale_messages += 1;
+        }
+        found
+    }
+
+    pub(crate) fn on_started(&mut self, worker: WorkerId, attempts: &[(Key, Attempt)]) {
+        for (key, attempt) in attempts {
+            let Some(id) = self.current(worker, *key, *attempt) else {
+                continue;
+            };
+            if let State::Processing {
+                executing: executing @ false,
+                ..
+            } = &mut self.calls[id].state
+            {
+                *executing = true;
+                self.workers
+                    .change_load(worker, |worker| worker.executing += 1);
+            }
+        }
+    }
+
+    pub(crate) fn on_finished(
+        &mut self,
+        worker: WorkerId,
+        key: Key,
+        attempt: Attempt,
+        outcome: Outcome,
+        spent: Spent,
+    ) {
+        let Some(id) = self.current(worker, key, attempt) else {
+            if matches!(outcome, Outcome::Memory { .. }) {
+                self.free_stray(worker, key);
+            }
+            return;
+        };
+        let task = self.calls[id].task;
+        match outcome {
+            Outcome::Memory { meta, inline } => {
+                self.tasks.of_mut(task).count(None, &spent);
+                self.complete(id, worker, meta, inline.as_ref());
+            }
+            Outcome::Failed(failure) => {
+                self.tasks.of_mut(task).count(Some(&failure), &spent);
+                self.on_failed(id, worker, failure);
+            }
+        }
+    }
+
+    fn on_failed(&mut self, id: CallId, worker: WorkerId, mut failure: Failure) {
+        if self.calls[id].retries_left > 0 && may_be_retried(&failure.kind) {
+            self.calls[id].retries_left -= 1;
+            self.start_over(id);
+            return;
+        }
+        let name = self
+            .workers
+            .of(worker)
+            .map(|worker| worker.name.clone())
+            .unwrap_or_default();
+        failure.site = Some(self.site(id, name));
+        self.fail(id, Arc::new(failure));
+    }
+
+    fn site(&self, id: CallId, worker: String) -> FailureSite {
+        let call = &self.calls[id];
+        let task = self.tasks.of(call.task).label.clone();
+        FailureSite {
+            key: call.key,
+            task,
+            worker,
+            attempt: call.attempt,
+        }
+    }
+
+    /// A worker stored something that is not expected of it.
+    fn free_stray(&mut self, worker: WorkerId, key: Key) {
+        let expected = self
+            .calls
+            .find(&key)
+            .is_some_and(|id| self.calls[id].holders().contains(&worker));
+        if !expected {
+            self.send_worker(worker, ToWorker::Free(vec![key]));
+        }
+    }
+
+    pub(crate) fn on_missing_inputs(
+        &mut self,
+        worker: WorkerId,
+        key: Key,
+        attempt: Attempt,
+        missing: &[(Key, WorkerId)],
+    ) {
+        let Some(id) = self.current(worker, key, attempt) else {
+            return;
+        };
+        for (input, from) in missing {
+            let Some(input_id) = self.calls.find(input) else {
+                continue;
+            };
+            if self.calls[input_id].holders().contains(from) {
+                // It may hold it after all, behind a broken link: then it shall not keep it.
+                self.send_worker(*from, ToWorker::Free(vec![*input]));
+                self.lose_replica(input_id, *from);
+            }
+        }
+        self.start_over(id);
+    }
+
+    pub(crate) fn on_holds(&mut self, worker: WorkerId, keys: &[Key]) {
+        for key in keys {
+            match self.calls.find(key) {
+                Some(id) if self.calls[id].in_memory() => self.add_holder(id, worker),
+                _ => self.send_worker(worker, ToWorker::Free(vec![*key])),
+            }
+        }
+    }
+
+    /// A worker that comes back brings a result along. Says whether it is of use.
+    pub(crate) fn adopt_replica(&mut self, worker: WorkerId, key: Key, meta: ObjectMeta) -> bool {
+        let Some(id) = self.calls.find(&key) else {
+            return false;
+        };
+        match &self.calls[id].state {
+            State::Memory { meta: known, .. } => {
+                let same = *known == meta;
+                if same {
+                    self.add_holder(id, worker);
+                }
+                same
+            }
+            State::Waiting { .. } | State::Queued => {
+                self.complete(id, worker, meta, None);
+                true
+            }
+            State::Processing { worker: busy, .. } => {
+                let cancel = vec![(key, self.calls[id].attempt)];
+                let busy = *busy;
+                self.send_worker(busy, ToWorker::Cancel(cancel));
+                self.complete(id, worker, meta, None);
+                true
+            }
+            State::Released | State::Erred(_) => false,
+        }
+    }
+
+    /// A worker is lost: what it had in hand runs elsewhere, what only it held is computed again.
+    pub(crate) fn on_worker_gone(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.remove(id) else {
+            return;
+        };
+        for call in worker.in_hand {
+            let State::Processing { executing, .. } = self.calls[call].state else {
+                continue;
+            };
+            if executing {
+                self.on_death(call, &worker.name);
+            } else {
+                self.start_over(call);
+            }
+        }
+        for call in worker.holds {
+            if self.calls.contains(call) {
+                self.lose_replica(call, id);
+            }
+        }
+        self.reassign_inspections(id);
+    }
+
+    /// The worker died while it executed this call.
+    fn on_death(&mut self, id: CallId, worker: &str) {
+        let call = &mut self.calls[id];
+        call.deaths.push(Death {
+            worker: worker.to_owned(),
+            attempt: call.attempt,
+        });
+        if call.deaths.len() <= self.config.allowed_failures {
+            self.start_over(id);
+            return;
+        }
+        let deaths = call.deaths.clone();
+        let names: Vec<_> = deaths.iter().map(|death| death.worker.as_str()).collect();
+        let message = format!(
+            "{} workers died while they executed this call: {}",
+            deaths.len(),
+            names.join(", ")
+        );
+        let mut failure = Failure::new(FailureKind::KilledWorker { deaths }, message);
+        failure.site = Some(self.site(id, worker.to_owned()));
+        self.fail(id, Arc::new(failure));
+    }
+
+    pub(crate) fn addresses(&self, workers: &[WorkerId]) -> Vec<Holder> {
+        workers
+            .iter()
+            .filter_map(|id| {
+                let address = self.workers.of(*id)?.address.clone();
+                Some(Holder {
+                    worker: *id,
+                    address,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Retries are for what may differ next time, or what the user asked to try again; a cancelled call
+/// or one with unreadable arguments stays what it is.
+fn may_be_retried(kind: &FailureKind) -> bool {
+    match kind {
+        FailureKind::User
+        | FailureKind::Trap { .. }
+        | FailureKind::OutOfMemory { .. }
+        | FailureKind::Deadline { .. }
+        | FailureKind::ResultTooLarge { .. }
+        | FailureKind::LostData
+        | FailureKind::KilledWorker { .. } => true,
+        FailureKind::Cancelled
+        | FailureKind::HostDenied { .. }
+        | FailureKind::Quarantined { .. }
+        | FailureKind::BadArgument { .. }
+        | FailureKind::BundleInvalid => false,
+    }
+}
