@@ -14,11 +14,7 @@ impl Backoff {
     /// Waits about `first`, then twice that, up to `max`. The seed spreads the waits.
     #[must_use]
     pub fn new(first: Duration, max: Duration, seed: u64) -> Self {
-        Self {
-            next: first,
-            max,
-            seed,
-        }
+        Self { next: first, max, seed }
     }
 
     /// The wait before the next try: between half of the present step and all of it.

@@ -42,20 +42,12 @@ where
 {
     let (queue, messages) = mpsc::channel(capacity);
     tokio::spawn(write(send, messages));
-    (
-        Outbox { queue },
-        Inbox {
-            stream: recv,
-            message: PhantomData,
-        },
-    )
+    (Outbox { queue }, Inbox { stream: recv, message: PhantomData })
 }
 
 impl<T> Clone for Outbox<T> {
     fn clone(&self) -> Self {
-        Self {
-            queue: self.queue.clone(),
-        }
+        Self { queue: self.queue.clone() }
     }
 }
 

@@ -45,10 +45,7 @@ impl Endpoint {
     /// [`NetError::PortInUse`], [`NetError::Bind`], [`NetError::Identity`].
     pub fn quic(listen: SocketAddr, identity: &Identity) -> Result<Self, NetError> {
         let inner = AnyEndpoint::Quic(QuicEndpoint::bind(listen, identity)?);
-        Ok(Self {
-            inner,
-            version: PROTOCOL_VERSION,
-        })
+        Ok(Self { inner, version: PROTOCOL_VERSION })
     }
 
     /// Takes a name in a hub of this process.
@@ -57,10 +54,7 @@ impl Endpoint {
     /// [`NetError::PortInUse`] when the name is taken.
     pub fn memory(hub: &MemoryHub, name: &str) -> Result<Self, NetError> {
         let inner = AnyEndpoint::Memory(hub.listen(name)?);
-        Ok(Self {
-            inner,
-            version: PROTOCOL_VERSION,
-        })
+        Ok(Self { inner, version: PROTOCOL_VERSION })
     }
 
     /// Speaks as another protocol version, to test what the other end makes of it.
@@ -85,10 +79,7 @@ impl Endpoint {
             AnyEndpoint::Quic(endpoint) => AnyConnection::Quic(endpoint.accept().await?),
             AnyEndpoint::Memory(endpoint) => AnyConnection::Memory(endpoint.accept().await?),
         };
-        Some(Connection {
-            inner,
-            version: self.version,
-        })
+        Some(Connection { inner, version: self.version })
     }
 
     /// Connects to another endpoint.
@@ -107,17 +98,9 @@ impl Endpoint {
                 }
             }
         };
-        let unreachable = |_| NetError::Unreachable {
-            address: address.to_owned(),
-            after: timeout,
-        };
-        let inner = tokio::time::timeout(timeout, connect)
-            .await
-            .map_err(unreachable)??;
-        Ok(Connection {
-            inner,
-            version: self.version,
-        })
+        let unreachable = |_| NetError::Unreachable { address: address.to_owned(), after: timeout };
+        let inner = tokio::time::timeout(timeout, connect).await.map_err(unreachable)??;
+        Ok(Connection { inner, version: self.version })
     }
 
     /// Closes all connections and waits until the others were told.
@@ -178,9 +161,9 @@ impl Connection {
     /// A stream ends with a bare word; the connection may know the reason.
     fn explained(&self, error: NetError) -> NetError {
         match (&self.inner, error) {
-            (AnyConnection::Quic(connection), NetError::Closed(reason)) => connection
-                .close_reason()
-                .unwrap_or(NetError::Closed(reason)),
+            (AnyConnection::Quic(connection), NetError::Closed(reason)) => {
+                connection.close_reason().unwrap_or(NetError::Closed(reason))
+            }
             (_, error) => error,
         }
     }

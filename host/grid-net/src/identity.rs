@@ -45,10 +45,7 @@ impl Identity {
         let key = KeyPair::generate().map_err(broken)?;
         let key_pem = key.serialize_pem();
         let authority = CertifiedIssuer::self_signed(authority_params(), key).map_err(broken)?;
-        Ok(Self {
-            authority_pem: authority.pem(),
-            key_pem,
-        })
+        Ok(Self { authority_pem: authority.pem(), key_pem })
     }
 
     /// The identity in a directory, made there if there is none. Two processes that come at once
@@ -62,11 +59,7 @@ impl Identity {
         }
         let broken = |error: std::io::Error| bad(directory, error);
         let parent = directory.parent().unwrap_or(Path::new("."));
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(parent)
-            .map_err(broken)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(broken)?;
         let identity = Self::generate()?;
         let name = directory.file_name().unwrap_or_default().to_string_lossy();
         let fresh = parent.join(format!(
@@ -74,10 +67,7 @@ impl Identity {
             std::process::id(),
             ATTEMPTS.fetch_add(1, Ordering::Relaxed)
         ));
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&fresh)
-            .map_err(broken)?;
+        fs::DirBuilder::new().mode(0o700).create(&fresh).map_err(broken)?;
         write_private(&fresh.join(AUTHORITY_FILE), &identity.authority_pem).map_err(broken)?;
         write_private(&fresh.join(KEY_FILE), &identity.key_pem).map_err(broken)?;
         match fs::rename(&fresh, directory) {
@@ -95,10 +85,7 @@ impl Identity {
             let path = directory.join(name);
             fs::read_to_string(&path).map_err(|error| bad(&path, error))
         };
-        Ok(Self {
-            authority_pem: read(AUTHORITY_FILE)?,
-            key_pem: read(KEY_FILE)?,
-        })
+        Ok(Self { authority_pem: read(AUTHORITY_FILE)?, key_pem: read(KEY_FILE)? })
     }
 
     /// A fresh certificate of this grid for this process, with its key.
@@ -107,13 +94,9 @@ impl Identity {
         let issuer = Issuer::new(authority_params(), authority_key);
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(vec![SERVER_NAME.to_owned()])?;
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "grid process");
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        params.distinguished_name.push(DnType::CommonName, "grid process");
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params.signed_by(&key, &issuer)?;
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
         Ok((certificate.der().clone(), PrivateKeyDer::Pkcs8(key)))
@@ -154,27 +137,18 @@ impl Identity {
 
 fn authority_params() -> CertificateParams {
     let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "grid authority");
+    params.distinguished_name.push(DnType::CommonName, "grid authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     params
 }
 
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
 
 fn bad(path: &Path, reason: impl std::fmt::Display) -> NetError {
-    NetError::Identity {
-        path: path.to_owned(),
-        reason: reason.to_string(),
-    }
+    NetError::Identity { path: path.to_owned(), reason: reason.to_string() }
 }

@@ -46,25 +46,13 @@ impl MemoryHub {
 
     pub(crate) fn listen(&self, name: &str) -> Result<MemoryEndpoint, NetError> {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        let mut listeners = self
-            .listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if listeners
-            .get(name)
-            .is_some_and(|listener| !listener.is_closed())
-        {
-            return Err(NetError::PortInUse {
-                address: format!("memory:{name}"),
-            });
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        if listeners.get(name).is_some_and(|listener| !listener.is_closed()) {
+            return Err(NetError::PortInUse { address: format!("memory:{name}") });
         }
         listeners.insert(name.to_owned(), sender);
         let accepted = Arc::new(tokio::sync::Mutex::new(receiver));
-        Ok(MemoryEndpoint {
-            hub: self.clone(),
-            name: name.to_owned(),
-            accepted,
-        })
+        Ok(MemoryEndpoint { hub: self.clone(), name: name.to_owned(), accepted })
     }
 }
 
@@ -80,17 +68,10 @@ impl MemoryEndpoint {
     pub(crate) async fn connect(&self, address: &str) -> Result<MemoryConnection, NetError> {
         let Some(name) = address.strip_prefix("memory:") else {
             let reason = "expected memory:NAME".to_owned();
-            return Err(NetError::BadAddress {
-                address: address.to_owned(),
-                reason,
-            });
+            return Err(NetError::BadAddress { address: address.to_owned(), reason });
         };
         let listener = {
-            let listeners = self
-                .hub
-                .listeners
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let listeners = self.hub.listeners.lock().unwrap_or_else(PoisonError::into_inner);
             listeners.get(name).cloned()
         };
         let gone = || NetError::Closed(format!("nobody listens at `{address}`"));
@@ -110,11 +91,7 @@ impl MemoryEndpoint {
     }
 
     pub(crate) fn close(&self) {
-        let mut listeners = self
-            .hub
-            .listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut listeners = self.hub.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.remove(&self.name);
     }
 }
@@ -160,9 +137,7 @@ impl MemoryConnection {
     }
 
     fn gone(&self) -> NetError {
-        self.check()
-            .err()
-            .unwrap_or_else(|| NetError::Closed("the other end is gone".to_owned()))
+        self.check().err().unwrap_or_else(|| NetError::Closed("the other end is gone".to_owned()))
     }
 }
 

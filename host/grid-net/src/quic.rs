@@ -36,14 +36,9 @@ pub(crate) struct QuicConnection {
 
 impl QuicEndpoint {
     pub(crate) fn bind(listen: SocketAddr, identity: &Identity) -> Result<Self, NetError> {
-        let bind = |reason: String| NetError::Bind {
-            address: listen.to_string(),
-            reason,
-        };
+        let bind = |reason: String| NetError::Bind { address: listen.to_string(), reason };
         let socket = UdpSocket::bind(listen).map_err(|error| match error.kind() {
-            std::io::ErrorKind::AddrInUse => NetError::PortInUse {
-                address: listen.to_string(),
-            },
+            std::io::ErrorKind::AddrInUse => NetError::PortInUse { address: listen.to_string() },
             _ => bind(error.to_string()),
         })?;
         let (server, client) = identity.tls()?;
@@ -55,25 +50,18 @@ impl QuicEndpoint {
         let mut client = quinn::ClientConfig::new(Arc::new(client));
         client.transport_config(transport);
         let mut config = quinn::EndpointConfig::default();
-        config
-            .max_udp_payload_size(UDP_PAYLOAD_BYTES_MAX)
-            .map_err(|e| bind(e.to_string()))?;
+        config.max_udp_payload_size(UDP_PAYLOAD_BYTES_MAX).map_err(|e| bind(e.to_string()))?;
         let runtime = Arc::new(quinn::TokioRuntime);
         let mut endpoint = quinn::Endpoint::new(config, Some(server), socket, runtime)
             .map_err(|error| bind(error.to_string()))?;
         endpoint.set_default_client_config(client);
         let (done, accepted) = mpsc::channel(ACCEPTED_MAX);
         tokio::spawn(handshakes(endpoint.clone(), done));
-        Ok(Self {
-            endpoint,
-            accepted: Arc::new(Mutex::new(accepted)),
-        })
+        Ok(Self { endpoint, accepted: Arc::new(Mutex::new(accepted)) })
     }
 
     pub(crate) fn address(&self) -> String {
-        self.endpoint
-            .local_addr()
-            .map_or_else(|_| String::new(), |address| address.to_string())
+        self.endpoint.local_addr().map_or_else(|_| String::new(), |address| address.to_string())
     }
 
     pub(crate) async fn accept(&self) -> Option<QuicConnection> {
@@ -82,20 +70,12 @@ impl QuicEndpoint {
     }
 
     pub(crate) async fn connect(&self, address: &str) -> Result<QuicConnection, NetError> {
-        let bad = |reason: String| NetError::BadAddress {
-            address: address.to_owned(),
-            reason,
-        };
-        let mut found = tokio::net::lookup_host(address)
-            .await
-            .map_err(|error| bad(error.to_string()))?;
-        let remote = found
-            .next()
-            .ok_or_else(|| bad("the name has no address".to_owned()))?;
-        let connecting = self
-            .endpoint
-            .connect(remote, SERVER_NAME)
-            .map_err(|error| bad(error.to_string()))?;
+        let bad = |reason: String| NetError::BadAddress { address: address.to_owned(), reason };
+        let mut found =
+            tokio::net::lookup_host(address).await.map_err(|error| bad(error.to_string()))?;
+        let remote = found.next().ok_or_else(|| bad("the name has no address".to_owned()))?;
+        let connecting =
+            self.endpoint.connect(remote, SERVER_NAME).map_err(|error| bad(error.to_string()))?;
         let connection = connecting.await.map_err(|error| refused(address, &error))?;
         Ok(QuicConnection { connection })
     }
@@ -179,10 +159,7 @@ fn refused(address: &str, error: &quinn::ConnectionError) -> NetError {
 /// TLS's refusal may arrive only when a connection is already in use: QUIC lets a client begin
 /// before the server has judged its certificate.
 fn describe(address: &str, error: &quinn::ConnectionError) -> NetError {
-    let refused = |reason: String| NetError::Refused {
-        address: address.to_owned(),
-        reason,
-    };
+    let refused = |reason: String| NetError::Refused { address: address.to_owned(), reason };
     match error {
         quinn::ConnectionError::TransportError(error) => refused(error.to_string()),
         quinn::ConnectionError::ConnectionClosed(close) if u64::from(close.error_code) >= 0x100 => {

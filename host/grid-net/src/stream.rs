@@ -30,9 +30,7 @@ impl Kind {
     }
 
     fn from_code(code: u8) -> Option<Self> {
-        [Self::Client, Self::Worker, Self::Bulk]
-            .into_iter()
-            .find(|kind| kind.code() == code)
+        [Self::Client, Self::Worker, Self::Bulk].into_iter().find(|kind| kind.code() == code)
     }
 }
 
@@ -48,9 +46,7 @@ pub struct RecvStream {
 
 impl SendStream {
     pub(crate) fn new(inner: impl AsyncWrite + Send + Unpin + 'static) -> Self {
-        Self {
-            inner: Box::new(inner),
-        }
+        Self { inner: Box::new(inner) }
     }
 
     /// Sends one message as a frame.
@@ -82,9 +78,7 @@ impl SendStream {
 
 impl RecvStream {
     pub(crate) fn new(inner: impl AsyncRead + Send + Unpin + 'static) -> Self {
-        Self {
-            inner: Box::new(inner),
-        }
+        Self { inner: Box::new(inner) }
     }
 
     /// The next message; `None` when the other end has finished.
@@ -119,9 +113,7 @@ impl RecvStream {
         while limited.read_buf(&mut bytes).await? > 0 {}
         if bytes.len() < size {
             let length = bytes.len();
-            return Err(NetError::Closed(format!(
-                "{length} of {size} bytes arrived"
-            )));
+            return Err(NetError::Closed(format!("{length} of {size} bytes arrived")));
         }
         Ok(bytes)
     }
@@ -173,9 +165,7 @@ async fn read_prelude(recv: &mut RecvStream) -> Result<(u16, u8), NetError> {
     recv.inner.read_exact(&mut bytes).await?;
     match bytes {
         [b'G', b'R', b'I', b'D', low, high, code, _] => Ok((u16::from_le_bytes([low, high]), code)),
-        other => Err(NetError::NotGrid(format!(
-            "a stream began with {other:02x?}"
-        ))),
+        other => Err(NetError::NotGrid(format!("a stream began with {other:02x?}"))),
     }
 }
 

@@ -10,18 +10,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 fn quic_pair() -> (Endpoint, Endpoint) {
     let identity = Identity::generate().unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
-    (
-        Endpoint::quic(any, &identity).unwrap(),
-        Endpoint::quic(any, &identity).unwrap(),
-    )
+    (Endpoint::quic(any, &identity).unwrap(), Endpoint::quic(any, &identity).unwrap())
 }
 
 fn memory_pair() -> (Endpoint, Endpoint) {
     let hub = MemoryHub::new();
-    (
-        Endpoint::memory(&hub, "a").unwrap(),
-        Endpoint::memory(&hub, "b").unwrap(),
-    )
+    (Endpoint::memory(&hub, "a").unwrap(), Endpoint::memory(&hub, "b").unwrap())
 }
 
 async fn echo_batches(server: Endpoint, client: Endpoint) {
@@ -42,10 +36,7 @@ async fn echo_batches(server: Endpoint, client: Endpoint) {
     let connection = client.connect(&address, PATIENCE).await.unwrap();
     let (send, recv) = connection.open(Kind::Client).await.unwrap();
     let (outbox, mut inbox) = channel::<FromClient, FromClient>(send, recv, 1_000);
-    let question = |n| FromClient::Query {
-        request: RequestId(n),
-        query: Query::Status,
-    };
+    let question = |n| FromClient::Query { request: RequestId(n), query: Query::Status };
     let mut seen = 0;
     // Larger together than one frame may be: the batch is cut.
     let large = |byte| FromClient::Release(vec![Key([byte; 32]); 200_000]);
@@ -148,18 +139,12 @@ async fn a_taken_port_and_a_silent_address_are_named() {
     let (server, client) = quic_pair();
     let address = server.address();
     let identity = Identity::generate().unwrap();
-    let error = Endpoint::quic(address.parse().unwrap(), &identity)
-        .err()
-        .unwrap();
+    let error = Endpoint::quic(address.parse().unwrap(), &identity).err().unwrap();
     assert!(matches!(error, NetError::PortInUse { address: at } if at == address));
 
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
-    let error = client
-        .connect(&address, Duration::from_millis(200))
-        .await
-        .err()
-        .unwrap();
+    let error = client.connect(&address, Duration::from_millis(200)).await.err().unwrap();
     assert!(error.to_string().contains(&address), "{error}");
     let error = client.connect("nonsense", PATIENCE).await.err().unwrap();
     assert!(matches!(error, NetError::BadAddress { .. }), "{error}");

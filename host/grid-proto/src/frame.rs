@@ -70,10 +70,8 @@ where
     }
 
     fn decode(frame: &AlignedVec) -> Result<Self, FrameError> {
-        let invalid = |error: Rancor| FrameError::Invalid {
-            length: frame.len(),
-            reason: error.to_string(),
-        };
+        let invalid =
+            |error: Rancor| FrameError::Invalid { length: frame.len(), reason: error.to_string() };
         let archived = rkyv::access::<T::Archived, Rancor>(frame).map_err(invalid)?;
         rkyv::deserialize::<T, Rancor>(archived).map_err(invalid)
     }
@@ -85,9 +83,5 @@ where
 /// [`FrameError::TooLong`].
 pub fn length(header: [u8; HEADER_BYTES]) -> Result<usize, FrameError> {
     let length = u32::from_le_bytes(header) as usize;
-    if length > FRAME_BYTES_MAX {
-        Err(FrameError::TooLong(length))
-    } else {
-        Ok(length)
-    }
+    if length > FRAME_BYTES_MAX { Err(FrameError::TooLong(length)) } else { Ok(length) }
 }

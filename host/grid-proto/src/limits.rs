@@ -45,11 +45,7 @@ impl Default for LimitBounds {
             output_bytes_max: 64 << 10,
             result_bytes_max: 64 << 20,
         };
-        let ceiling = Limits {
-            memory_bytes_max: 1 << 30,
-            wall_ms_max: 3_600_000,
-            ..default
-        };
+        let ceiling = Limits { memory_bytes_max: 1 << 30, wall_ms_max: 3_600_000, ..default };
         Self { default, ceiling }
     }
 }
@@ -75,14 +71,8 @@ impl LimitBounds {
                 self.default.wall_ms_max,
                 self.ceiling.wall_ms_max,
             ),
-            output_bytes_max: self
-                .default
-                .output_bytes_max
-                .min(self.ceiling.output_bytes_max),
-            result_bytes_max: self
-                .default
-                .result_bytes_max
-                .min(self.ceiling.result_bytes_max),
+            output_bytes_max: self.default.output_bytes_max.min(self.ceiling.output_bytes_max),
+            result_bytes_max: self.default.result_bytes_max.min(self.ceiling.result_bytes_max),
         }
     }
 }

@@ -83,10 +83,7 @@ fn is_known(shape: &str) -> bool {
 /// The forms that a type takes; `None` for types that are not known here.
 fn accepted(shape: &str) -> Option<&'static [Form]> {
     const OPTIONAL: &str = "Option<";
-    if let Some(inner) = shape
-        .strip_prefix(OPTIONAL)
-        .and_then(|rest| rest.strip_suffix('>'))
-    {
+    if let Some(inner) = shape.strip_prefix(OPTIONAL).and_then(|rest| rest.strip_suffix('>')) {
         // `null` is fine; anything else must suit the inner type, which the guest checks.
         return accepted(inner).map(|forms| match forms {
             [Form::Integer] => &[Form::Nil, Form::Integer][..],

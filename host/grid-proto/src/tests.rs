@@ -14,18 +14,13 @@ fn aligned(bytes: &[u8]) -> rkyv::util::AlignedVec {
 }
 
 fn msgpack<T: serde::Serialize>(value: &T) -> Value {
-    Value {
-        codec: Codec::Msgpack,
-        bytes: rmp_serde::to_vec_named(value).unwrap(),
-    }
+    Value { codec: Codec::Msgpack, bytes: rmp_serde::to_vec_named(value).unwrap() }
 }
 
 #[test]
 fn a_message_survives_its_frame() {
-    let messages = vec![FromClient::Query {
-        request: RequestId(7),
-        query: Query::Bundle("flights".into()),
-    }];
+    let messages =
+        vec![FromClient::Query { request: RequestId(7), query: Query::Bundle("flights".into()) }];
     let frame = messages.encode().unwrap();
     let header: [u8; HEADER_BYTES] = frame[..HEADER_BYTES].try_into().unwrap();
     assert_eq!(frame::length(header).unwrap(), frame.len() - HEADER_BYTES);
@@ -42,22 +37,14 @@ fn a_header_over_the_bound_is_refused_before_anything_is_read() {
 
 #[test]
 fn an_oversized_message_is_not_encoded() {
-    let huge = Value {
-        codec: Codec::Raw,
-        bytes: vec![0; FRAME_BYTES_MAX + 1],
-    };
+    let huge = Value { codec: Codec::Raw, bytes: vec![0; FRAME_BYTES_MAX + 1] };
     assert!(huge.encode().is_err());
 }
 
 #[test]
 fn keys_tell_arguments_apart_by_kind_length_and_place() {
     let bundle = BundleHash([1; 32]);
-    let one = |bytes: &[u8]| {
-        Arg::Value(Value {
-            codec: Codec::Raw,
-            bytes: bytes.to_vec(),
-        })
-    };
+    let one = |bytes: &[u8]| Arg::Value(Value { codec: Codec::Raw, bytes: bytes.to_vec() });
     let keys = [
         pure_key(bundle, "f", &[one(b"ab")]),
         pure_key(bundle, "f", &[one(b"a"), one(b"b")]),
@@ -81,10 +68,7 @@ fn shapes_refuse_what_serde_would() {
     assert!(shape::check("Option<u32>", &msgpack(&true)).is_err());
     assert!(shape::check("Vec<u8>", &msgpack(&vec![1u8])).is_ok());
     assert!(shape::check("Totals", &msgpack(&"anything")).is_ok());
-    let raw = Value {
-        codec: Codec::Raw,
-        bytes: vec![1],
-    };
+    let raw = Value { codec: Codec::Raw, bytes: vec![1] };
     assert!(shape::check("Raw", &raw).is_ok());
     assert!(shape::check("u32", &raw).is_err());
     assert!(shape::check("Raw", &msgpack(&1)).is_err());

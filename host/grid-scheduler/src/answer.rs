@@ -18,11 +18,7 @@ impl Scheduler {
             Query::Status => Answer::Status(self.status()),
             Query::Workers => Answer::Workers(self.worker_infos()),
             Query::Counts => Answer::Counts(self.tasks.iter().map(|task| task.counts()).collect()),
-            Query::Calls {
-                prefix,
-                state,
-                count_max,
-            } => {
+            Query::Calls { prefix, state, count_max } => {
                 let count_max = (count_max as usize).min(CALLS_LISTED_MAX);
                 Answer::Calls(self.call_infos(&prefix, state.as_deref(), count_max))
             }
@@ -87,11 +83,9 @@ impl Scheduler {
         let name = |id: &WorkerId| self.workers.of(*id).map(|worker| worker.name.clone());
         let (workers, size_bytes, failure) = match &call.state {
             State::Processing { worker, .. } => (name(worker).into_iter().collect(), None, None),
-            State::Memory { meta, holders } => (
-                holders.iter().filter_map(name).collect(),
-                Some(meta.size),
-                None,
-            ),
+            State::Memory { meta, holders } => {
+                (holders.iter().filter_map(name).collect(), Some(meta.size), None)
+            }
             State::Erred(failure) => (Vec::new(), None, Some(failure.as_ref().clone())),
             State::Released | State::Waiting { .. } | State::Queued => (Vec::new(), None, None),
         };
@@ -120,10 +114,7 @@ impl Scheduler {
         match &call.state {
             State::Released => "kept because others may need it computed again".to_owned(),
             State::Waiting { missing } => {
-                let input = call
-                    .dependencies
-                    .iter()
-                    .find(|id| !self.calls[**id].in_memory());
+                let input = call.dependencies.iter().find(|id| !self.calls[**id].in_memory());
                 let input = input.map_or_else(String::new, |id| {
                     let input = &self.calls[*id];
                     let task = &self.tasks.of(input.task).label;
@@ -133,42 +124,26 @@ impl Scheduler {
                         self.label(input)
                     )
                 });
-                format!(
-                    "waits for {missing} of {} inputs{input}",
-                    call.dependencies.len()
-                )
+                format!("waits for {missing} of {} inputs{input}", call.dependencies.len())
             }
             State::Queued if self.workers.is_empty() => "no worker is connected".to_owned(),
             State::Queued => {
                 let ahead = self.unbound.range(..(call.priority, id)).count();
                 format!("{ahead} calls are before it; it goes to the first worker with room")
             }
-            State::Processing {
-                worker, executing, ..
-            } => {
-                let name = self
-                    .workers
-                    .of(*worker)
-                    .map_or("?", |worker| worker.name.as_str());
+            State::Processing { worker, executing, .. } => {
+                let name = self.workers.of(*worker).map_or("?", |worker| worker.name.as_str());
                 match executing {
                     true => format!("executing on `{name}`"),
                     false => format!("handed to `{name}`, not known to have begun"),
                 }
             }
             State::Memory { holders, .. } => {
-                format!(
-                    "its result is on {} of {} workers",
-                    holders.len(),
-                    self.workers.len()
-                )
+                format!("its result is on {} of {} workers", holders.len(), self.workers.len())
             }
             State::Erred(failure) => match &failure.site {
                 Some(site) if site.key != call.key => {
-                    format!(
-                        "its input `{}` ({}) failed: {failure}",
-                        site.key.short(),
-                        site.task
-                    )
+                    format!("its input `{}` ({}) failed: {failure}", site.key.short(), site.task)
                 }
                 _ => failure.to_string(),
             },

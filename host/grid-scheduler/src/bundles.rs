@@ -44,13 +44,7 @@ impl Bundles {
     pub(crate) fn restore(&mut self, hash: BundleHash, size: u64, description: BundleDescription) {
         self.name(hash, &description);
         let state = State::Accepted(description);
-        self.list.insert(
-            hash,
-            Bundle {
-                size_bytes: size,
-                state,
-            },
-        );
+        self.list.insert(hash, Bundle { size_bytes: size, state });
     }
 
     pub(crate) fn described(&self, hash: BundleHash) -> Option<&BundleDescription> {
@@ -61,27 +55,19 @@ impl Bundles {
     }
 
     pub(crate) fn infos(&self) -> Vec<BundleInfo> {
-        self.list
-            .keys()
-            .filter_map(|hash| self.info(*hash))
-            .collect()
+        self.list.keys().filter_map(|hash| self.info(*hash)).collect()
     }
 
     /// By `name`, `name@version`, hash, or an unambiguous prefix of a hash of four digits or more.
     pub(crate) fn find(&self, wanted: &str) -> Result<BundleInfo, Refusal> {
-        let unknown = || Refusal::UnknownBundle {
-            bundle: wanted.to_owned(),
-        };
+        let unknown = || Refusal::UnknownBundle { bundle: wanted.to_owned() };
         if let Some(info) = self.names.get(wanted).and_then(|hash| self.info(*hash)) {
             return Ok(info);
         }
         if wanted.len() < 4 {
             return Err(unknown());
         }
-        let mut matching = self
-            .list
-            .keys()
-            .filter(|hash| hash.to_string().starts_with(wanted));
+        let mut matching = self.list.keys().filter(|hash| hash.to_string().starts_with(wanted));
         match (matching.next(), matching.next()) {
             (Some(hash), None) => self.info(*hash).ok_or_else(unknown),
             _ => Err(unknown()),
@@ -108,11 +94,9 @@ impl Bundles {
         let description = self.described(hash).cloned().ok_or_else(|| unknown(hash))?;
         let label = description.label();
         match self.names.get(&label) {
-            Some(known) if *known != hash && !replace => Err(Refusal::NameTaken {
-                label,
-                known: *known,
-                new: hash,
-            }),
+            Some(known) if *known != hash && !replace => {
+                Err(Refusal::NameTaken { label, known: *known, new: hash })
+            }
             _ => {
                 self.name(hash, &description);
                 self.info(hash).ok_or_else(|| unknown(hash))
@@ -122,21 +106,13 @@ impl Bundles {
 }
 
 fn unknown(hash: BundleHash) -> Refusal {
-    Refusal::UnknownBundle {
-        bundle: hash.to_string(),
-    }
+    Refusal::UnknownBundle { bundle: hash.to_string() }
 }
 
 impl Scheduler {
     pub(crate) fn on_bundle_stored(&mut self, hash: BundleHash, size_bytes: u64) {
-        let state = State::Unchecked {
-            inspector: None,
-            waiting: Vec::new(),
-        };
-        self.bundles
-            .list
-            .entry(hash)
-            .or_insert(Bundle { size_bytes, state });
+        let state = State::Unchecked { inspector: None, waiting: Vec::new() };
+        self.bundles.list.entry(hash).or_insert(Bundle { size_bytes, state });
     }
 
     pub(crate) fn on_deploy(
@@ -146,20 +122,11 @@ impl Scheduler {
         hash: BundleHash,
         replace: bool,
     ) {
-        match self
-            .bundles
-            .list
-            .get_mut(&hash)
-            .map(|bundle| &mut bundle.state)
-        {
+        match self.bundles.list.get_mut(&hash).map(|bundle| &mut bundle.state) {
             None => self.answer(client, request, Answer::Refused(unknown(hash))),
             Some(State::Accepted(_)) => self.finish_deploy(hash, client, request, replace),
             Some(State::Unchecked { waiting, .. }) => {
-                waiting.push(Deployment {
-                    client,
-                    request,
-                    replace,
-                });
+                waiting.push(Deployment { client, request, replace });
                 if let Some((worker, _)) = self.workers.least_loaded() {
                     self.inspect_pending(worker);
                 }
@@ -171,10 +138,7 @@ impl Scheduler {
     pub(crate) fn inspect_pending(&mut self, worker: WorkerId) {
         let mut hashes = Vec::new();
         for (hash, bundle) in &mut self.bundles.list {
-            if let State::Unchecked {
-                inspector: inspector @ None,
-                waiting,
-            } = &mut bundle.state
+            if let State::Unchecked { inspector: inspector @ None, waiting } = &mut bundle.state
                 && !waiting.is_empty()
             {
                 *inspector = Some(worker);
@@ -216,30 +180,19 @@ impl Scheduler {
             Ok(description) => {
                 bundle.state = State::Accepted(description.clone());
                 let mut named = false;
-                for Deployment {
-                    client,
-                    request,
-                    replace,
-                } in waiting
-                {
+                for Deployment { client, request, replace } in waiting {
                     self.finish_deploy(hash, client, request, replace);
                     named |= self.bundles.names.values().any(|other| *other == hash);
                 }
                 if named {
-                    self.actions
-                        .push_back(Action::BundleAccepted(hash, description));
+                    self.actions.push_back(Action::BundleAccepted(hash, description));
                 }
             }
             Err(message) => {
                 self.bundles.list.remove(&hash);
                 self.actions.push_back(Action::BundleRejected(hash));
-                for Deployment {
-                    client, request, ..
-                } in waiting
-                {
-                    let refusal = Refusal::BadBundle {
-                        message: message.clone(),
-                    };
+                for Deployment { client, request, .. } in waiting {
+                    let refusal = Refusal::BadBundle { message: message.clone() };
                     self.answer(client, request, Answer::Refused(refusal));
                 }
             }

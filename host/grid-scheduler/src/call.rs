@@ -43,16 +43,9 @@ pub(crate) enum State {
     /// All inputs are in memory; it wants a worker.
     Queued,
     /// A worker has it in hand.
-    Processing {
-        worker: WorkerId,
-        executing: bool,
-        expected_us: u64,
-    },
+    Processing { worker: WorkerId, executing: bool, expected_us: u64 },
     /// Its result is on these workers.
-    Memory {
-        meta: ObjectMeta,
-        holders: SmallVec<[WorkerId; 2]>,
-    },
+    Memory { meta: ObjectMeta, holders: SmallVec<[WorkerId; 2]> },
     /// It has no result.
     Erred(Arc<Failure>),
 }

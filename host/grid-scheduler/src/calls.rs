@@ -18,17 +18,11 @@ pub(crate) struct Calls {
 
 impl Calls {
     pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            slab: Slab::new(),
-            index: HashTable::new(),
-            seed,
-        }
+        Self { slab: Slab::new(), index: HashTable::new(), seed }
     }
 
     pub(crate) fn find(&self, key: &Key) -> Option<CallId> {
-        let found = self
-            .index
-            .find(hash(self.seed, key), |id| self[*id].key == *key);
+        let found = self.index.find(hash(self.seed, key), |id| self[*id].key == *key);
         found.copied()
     }
 
@@ -36,18 +30,13 @@ impl Calls {
         let key = call.key;
         let id = CallId(u32::try_from(self.slab.insert(call)).expect("calls are bounded"));
         let (slab, seed) = (&self.slab, self.seed);
-        self.index.insert_unique(hash(seed, &key), id, |id| {
-            hash(seed, &slab[id.0 as usize].key)
-        });
+        self.index.insert_unique(hash(seed, &key), id, |id| hash(seed, &slab[id.0 as usize].key));
         id
     }
 
     pub(crate) fn remove(&mut self, id: CallId) -> Call {
         let call = self.slab.remove(id.0 as usize);
-        if let Ok(entry) = self
-            .index
-            .find_entry(hash(self.seed, &call.key), |other| *other == id)
-        {
+        if let Ok(entry) = self.index.find_entry(hash(self.seed, &call.key), |other| *other == id) {
             entry.remove();
         }
         call
@@ -58,12 +47,9 @@ impl Calls {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (CallId, &Call)> {
-        self.slab.iter().map(|(place, call)| {
-            (
-                CallId(u32::try_from(place).expect("calls are bounded")),
-                call,
-            )
-        })
+        self.slab
+            .iter()
+            .map(|(place, call)| (CallId(u32::try_from(place).expect("calls are bounded")), call))
     }
 }
 
@@ -87,7 +73,5 @@ fn hash(seed: u64, key: &Key) -> u64 {
     key.0
         .chunks_exact(8)
         .map(|part| u64::from_le_bytes(part.try_into().expect("eight bytes")))
-        .fold(seed, |hash, part| {
-            (hash ^ part).wrapping_mul(ODD).rotate_left(29)
-        })
+        .fold(seed, |hash, part| (hash ^ part).wrapping_mul(ODD).rotate_left(29))
 }

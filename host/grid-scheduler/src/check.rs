@@ -17,64 +17,37 @@ impl Scheduler {
         let mut in_hand = BTreeMap::<WorkerId, (usize, u64, u32)>::new();
         for (id, call) in self.calls.iter() {
             self.check_call(id, call).map_err(|broken| {
-                format!(
-                    "call {} ({}): {broken}",
-                    call.key.short(),
-                    call.state.label()
-                )
+                format!("call {} ({}): {broken}", call.key.short(), call.state.label())
             })?;
             queued += usize::from(matches!(call.state, State::Queued));
-            if let State::Processing {
-                worker,
-                executing,
-                expected_us,
-            } = &call.state
-            {
+            if let State::Processing { worker, executing, expected_us } = &call.state {
                 let entry = in_hand.entry(*worker).or_default();
                 entry.0 += 1;
                 entry.1 += expected_us;
                 entry.2 += u32::from(*executing);
             }
         }
-        ensure(
-            queued == self.bound.len() + self.unbound.len(),
-            "the queues hold other calls",
-        )?;
+        ensure(queued == self.bound.len() + self.unbound.len(), "the queues hold other calls")?;
         for (id, worker) in self.workers.iter() {
             let (calls, load_us, executing) = in_hand.remove(&id).unwrap_or_default();
             let name = &worker.name;
             ensure(calls == worker.in_hand.len(), &format!("{name}: in hand"))?;
             ensure(load_us == worker.load_us, &format!("{name}: load"))?;
             ensure(executing == worker.executing, &format!("{name}: executing"))?;
-            ensure(
-                worker.outbox.is_empty(),
-                &format!("{name}: unsent assignments"),
-            )?;
+            ensure(worker.outbox.is_empty(), &format!("{name}: unsent assignments"))?;
             let mut bytes = 0;
             for held in &worker.holds {
-                ensure(
-                    self.calls.contains(*held),
-                    &format!("{name}: holds a forgotten call"),
-                )?;
+                ensure(self.calls.contains(*held), &format!("{name}: holds a forgotten call"))?;
                 let held = &self.calls[*held];
-                ensure(
-                    held.holders().contains(&id),
-                    &format!("{name}: is no holder"),
-                )?;
+                ensure(held.holders().contains(&id), &format!("{name}: is no holder"))?;
                 bytes += held.size();
             }
             ensure(bytes == worker.held_bytes, &format!("{name}: held bytes"))?;
         }
-        ensure(
-            in_hand.is_empty(),
-            "a call is processing on a worker that is gone",
-        )?;
+        ensure(in_hand.is_empty(), "a call is processing on a worker that is gone")?;
         for (id, client) in &self.clients {
             for wanted in &client.wants {
-                ensure(
-                    self.calls.contains(*wanted),
-                    "a client wants a forgotten call",
-                )?;
+                ensure(self.calls.contains(*wanted), "a client wants a forgotten call")?;
                 let listed = self.calls[*wanted].clients.contains(id);
                 ensure(listed, "a wanted call does not list its client")?;
             }
@@ -83,48 +56,33 @@ impl Scheduler {
     }
 
     fn check_call(&self, id: CallId, call: &Call) -> Result<(), String> {
-        ensure(
-            self.calls.find(&call.key) == Some(id),
-            "the index does not find it",
-        )?;
-        let active = call
-            .dependents
-            .iter()
-            .filter(|id| self.calls[**id].is_active())
-            .count();
-        ensure(
-            active == call.active_dependents as usize,
-            "active dependents are miscounted",
-        )?;
+        ensure(self.calls.find(&call.key) == Some(id), "the index does not find it")?;
+        let active = call.dependents.iter().filter(|id| self.calls[**id].is_active()).count();
+        ensure(active == call.active_dependents as usize, "active dependents are miscounted")?;
         for input in &call.dependencies {
             ensure(self.calls.contains(*input), "an input is forgotten")?;
-            ensure(
-                self.calls[*input].dependents.contains(&id),
-                "an input does not know it",
-            )?;
+            ensure(self.calls[*input].dependents.contains(&id), "an input does not know it")?;
         }
         for client in &call.clients {
-            let wants = self
-                .clients
-                .get(client)
-                .is_some_and(|known| known.wants.contains(&id));
+            let wants = self.clients.get(client).is_some_and(|known| known.wants.contains(&id));
             ensure(wants, "a client does not know that it wants it")?;
         }
-        let missing = call
-            .dependencies
-            .iter()
-            .filter(|id| !self.calls[**id].in_memory())
-            .count();
+        self.check_state(id, call)?;
+        if call.is_active() || call.in_memory() {
+            ensure(call.is_wanted(), "nobody wants it")?;
+        }
+        ensure(!self.waits_in_vain(call), "an input will never come")
+    }
+
+    fn check_state(&self, id: CallId, call: &Call) -> Result<(), String> {
+        let missing = call.dependencies.iter().filter(|id| !self.calls[**id].in_memory()).count();
         match &call.state {
             State::Released => {
                 ensure(!call.is_wanted(), "somebody wants it")?;
                 ensure(!call.dependents.is_empty(), "nobody could ever need it")?;
             }
             State::Waiting { missing: counted } => {
-                ensure(
-                    *counted as usize == missing,
-                    "missing inputs are miscounted",
-                )?;
+                ensure(*counted as usize == missing, "missing inputs are miscounted")?;
                 ensure(missing > 0, "it waits for nothing")?;
             }
             State::Queued => {
@@ -134,36 +92,27 @@ impl Scheduler {
                 ensure(listed, "in no queue")?;
             }
             State::Processing { worker, .. } => {
-                let known = self
-                    .workers
-                    .of(*worker)
-                    .is_some_and(|w| w.in_hand.contains(&id));
+                let known = self.workers.of(*worker).is_some_and(|w| w.in_hand.contains(&id));
                 ensure(known, "its worker does not have it in hand")?;
             }
             State::Memory { holders, .. } => {
                 ensure(!holders.is_empty(), "in memory on no worker")?;
                 for holder in holders {
-                    let lists = self
-                        .workers
-                        .of(*holder)
-                        .is_some_and(|w| w.holds.contains(&id));
+                    let lists = self.workers.of(*holder).is_some_and(|w| w.holds.contains(&id));
                     ensure(lists, "a holder does not list it")?;
                 }
             }
             State::Erred(_) => {}
         }
-        if call.is_active() || call.in_memory() {
-            ensure(call.is_wanted(), "nobody wants it")?;
-        }
-        if call.is_active() {
-            let waits_for_nothing = call.dependencies.iter().any(|input| {
-                let input = &self.calls[*input];
-                !matches!(call.state, State::Processing { .. })
-                    && matches!(input.state, State::Released | State::Erred(_))
-            });
-            ensure(!waits_for_nothing, "an input will never come")?;
-        }
         Ok(())
+    }
+
+    /// It is active and on no worker, and an input is neither there nor on its way.
+    fn waits_in_vain(&self, call: &Call) -> bool {
+        let on_its_way =
+            |input: &CallId| !matches!(self.calls[*input].state, State::Released | State::Erred(_));
+        let on_worker = matches!(call.state, State::Processing { .. });
+        call.is_active() && !on_worker && !call.dependencies.iter().all(on_its_way)
     }
 }
 

@@ -81,12 +81,7 @@ impl Scheduler {
     /// Takes a processing call out of its worker's hands; its attempt is over.
     pub(crate) fn leave_worker(&mut self, id: CallId) {
         let call = &mut self.calls[id];
-        let State::Processing {
-            worker,
-            executing,
-            expected_us,
-        } = call.state
-        else {
+        let State::Processing { worker, executing, expected_us } = call.state else {
             return;
         };
         call.attempt = call.attempt.next();
@@ -108,10 +103,7 @@ impl Scheduler {
     ) {
         self.leave_worker(id);
         self.dequeue(id);
-        self.calls[id].state = State::Memory {
-            meta,
-            holders: smallvec![],
-        };
+        self.calls[id].state = State::Memory { meta, holders: smallvec![] };
         self.add_holder(id, worker);
         self.announce(id, inline);
         for dependent in self.calls[id].dependents.clone() {
@@ -242,9 +234,7 @@ impl Scheduler {
         for dependent in self.calls[id].dependents.clone() {
             match self.calls[dependent].state {
                 State::Waiting { missing } => {
-                    self.calls[dependent].state = State::Waiting {
-                        missing: missing + 1,
-                    };
+                    self.calls[dependent].state = State::Waiting { missing: missing + 1 };
                 }
                 State::Queued => {
                     self.dequeue(dependent);

@@ -11,6 +11,7 @@ use crate::calls::Calls;
 use crate::client::Client;
 use crate::config::{Config, Now};
 use crate::event::{Action, Event};
+use crate::outcome::Leaving;
 use crate::task::Tasks;
 use crate::worker::{Worker, Workers};
 
@@ -64,13 +65,9 @@ impl Scheduler {
             Event::ClientGone(id) => self.on_client_gone(id),
             Event::WorkerConnected(id, registration) => self.on_register(id, registration),
             Event::Worker(id, message) => self.on_worker(id, message),
-            Event::WorkerGone(id) => self.on_worker_gone(id),
+            Event::WorkerGone(id) => self.on_worker_gone(id, Leaving::Died),
             Event::BundleStored { hash, size_bytes } => self.on_bundle_stored(hash, size_bytes),
-            Event::BundleRestored {
-                hash,
-                size_bytes,
-                description,
-            } => {
+            Event::BundleRestored { hash, size_bytes, description } => {
                 self.bundles.restore(hash, size_bytes, description);
             }
         }
@@ -107,7 +104,7 @@ impl Scheduler {
         for id in silent {
             let reason = format!("silent for {} ms", ttl_us / 1_000);
             self.actions.push_back(Action::CloseWorker(id, reason));
-            self.on_worker_gone(id);
+            self.on_worker_gone(id, Leaving::Died);
         }
     }
 
@@ -134,43 +131,27 @@ impl Scheduler {
         match message {
             FromWorker::Register(_) => {}
             FromWorker::Started(attempts) => self.on_started(id, &attempts),
-            FromWorker::Finished {
-                key,
-                attempt,
-                outcome,
-                spent,
-            } => {
+            FromWorker::Finished { key, attempt, outcome, spent } => {
                 self.on_finished(id, key, attempt, outcome, spent);
             }
-            FromWorker::MissingInputs {
-                key,
-                attempt,
-                missing,
-            } => {
+            FromWorker::MissingInputs { key, attempt, missing } => {
                 self.on_missing_inputs(id, key, attempt, &missing);
             }
             FromWorker::Holds(keys) => self.on_holds(id, &keys),
             FromWorker::Inspected { bundle, result } => self.on_inspected(bundle, result),
-            FromWorker::Heartbeat {
-                resident_bytes,
-                descriptors,
-            } => {
+            FromWorker::Heartbeat { resident_bytes, descriptors } => {
                 worker.resident_bytes = resident_bytes;
                 worker.descriptors = descriptors;
             }
             FromWorker::Leaving => {
-                self.actions
-                    .push_back(Action::CloseWorker(id, "it is leaving".to_owned()));
-                self.on_worker_gone(id);
+                self.actions.push_back(Action::CloseWorker(id, "it is leaving".to_owned()));
+                self.on_worker_gone(id, Leaving::Planned);
             }
         }
     }
 
     fn on_register(&mut self, id: WorkerId, registration: Registration) {
-        let namesake = self
-            .workers
-            .iter()
-            .find(|(_, worker)| worker.name == registration.name);
+        let namesake = self.workers.iter().find(|(_, worker)| worker.name == registration.name);
         if let Some((other, known)) = namesake.map(|(id, worker)| (id, worker.pid)) {
             if known != registration.pid {
                 let reason = format!(
@@ -181,9 +162,8 @@ impl Scheduler {
                 return;
             }
             // The same process on a new connection: the old one is dead, though nobody noticed yet.
-            self.actions
-                .push_back(Action::CloseWorker(other, "it connected anew".to_owned()));
-            self.on_worker_gone(other);
+            self.actions.push_back(Action::CloseWorker(other, "it connected anew".to_owned()));
+            self.on_worker_gone(other, Leaving::Planned);
         }
         self.workers.insert(
             id,
@@ -247,10 +227,9 @@ impl Scheduler {
                 holders: self.addresses(holders),
                 inline: inline.cloned(),
             },
-            State::Erred(failure) => ToClient::Failed {
-                key: call.key,
-                failure: failure.as_ref().clone(),
-            },
+            State::Erred(failure) => {
+                ToClient::Failed { key: call.key, failure: failure.as_ref().clone() }
+            }
             State::Released | State::Waiting { .. } | State::Queued | State::Processing { .. } => {
                 return;
             }

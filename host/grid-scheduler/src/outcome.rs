@@ -9,6 +9,16 @@ use grid_proto::{
 
 use crate::call::{CallId, State};
 use crate::machine::Scheduler;
+use crate::worker::Worker;
+
+/// Why a worker is no longer there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Leaving {
+    /// It said so before: nothing that it ran is to blame.
+    Planned,
+    /// Its connection ended or it fell silent.
+    Died,
+}
 
 impl Scheduler {
     /// The call that this worker has in hand as this attempt; otherwise the message is too late.
@@ -29,14 +39,11 @@ impl Scheduler {
             let Some(id) = self.current(worker, *key, *attempt) else {
                 continue;
             };
-            if let State::Processing {
-                executing: executing @ false,
-                ..
-            } = &mut self.calls[id].state
+            if let State::Processing { executing: executing @ false, .. } =
+                &mut self.calls[id].state
             {
                 *executing = true;
-                self.workers
-                    .change_load(worker, |worker| worker.executing += 1);
+                self.workers.change_load(worker, |worker| worker.executing += 1);
             }
         }
     }
@@ -74,11 +81,7 @@ impl Scheduler {
             self.start_over(id);
             return;
         }
-        let name = self
-            .workers
-            .of(worker)
-            .map(|worker| worker.name.clone())
-            .unwrap_or_default();
+        let name = self.workers.of(worker).map(|worker| worker.name.clone()).unwrap_or_default();
         failure.site = Some(self.site(id, name));
         self.fail(id, Arc::new(failure));
     }
@@ -86,20 +89,13 @@ impl Scheduler {
     fn site(&self, id: CallId, worker: String) -> FailureSite {
         let call = &self.calls[id];
         let task = self.tasks.of(call.task).label.clone();
-        FailureSite {
-            key: call.key,
-            task,
-            worker,
-            attempt: call.attempt,
-        }
+        FailureSite { key: call.key, task, worker, attempt: call.attempt }
     }
 
     /// A worker stored something that is not expected of it.
     fn free_stray(&mut self, worker: WorkerId, key: Key) {
-        let expected = self
-            .calls
-            .find(&key)
-            .is_some_and(|id| self.calls[id].holders().contains(&worker));
+        let expected =
+            self.calls.find(&key).is_some_and(|id| self.calls[id].holders().contains(&worker));
         if !expected {
             self.send_worker(worker, ToWorker::Free(vec![key]));
         }
@@ -166,15 +162,17 @@ impl Scheduler {
     }
 
     /// A worker is lost: what it had in hand runs elsewhere, what only it held is computed again.
-    pub(crate) fn on_worker_gone(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.remove(id) else {
-            return;
+    pub(crate) fn on_worker_gone(&mut self, id: WorkerId, leaving: Leaving) {
+        let Some(worker) = self.workers.remove(id) else { return };
+        let executing = match leaving {
+            Leaving::Died => self.likely_executing(&worker),
+            Leaving::Planned => Vec::new(),
         };
         for call in worker.in_hand {
-            let State::Processing { executing, .. } = self.calls[call].state else {
+            if !matches!(self.calls[call].state, State::Processing { .. }) {
                 continue;
-            };
-            if executing {
+            }
+            if executing.contains(&call) {
                 self.on_death(call, &worker.name);
             } else {
                 self.start_over(call);
@@ -188,13 +186,26 @@ impl Scheduler {
         self.reassign_inspections(id);
     }
 
+    /// Calls that a lost worker was executing: those that it said so of, and where it could not say
+    /// any more (it reports after some milliseconds), the first in its order, one for each slot.
+    fn likely_executing(&self, worker: &Worker) -> Vec<CallId> {
+        let said = |id: &&CallId| {
+            matches!(self.calls[**id].state, State::Processing { executing: true, .. })
+        };
+        let executing: Vec<_> = worker.in_hand.iter().filter(said).copied().collect();
+        if !executing.is_empty() {
+            return executing;
+        }
+        let mut in_order: Vec<_> = worker.in_hand.iter().copied().collect();
+        in_order.sort_by_key(|id| (self.calls[*id].priority, *id));
+        in_order.truncate(worker.slots as usize);
+        in_order
+    }
+
     /// The worker died while it executed this call.
     fn on_death(&mut self, id: CallId, worker: &str) {
         let call = &mut self.calls[id];
-        call.deaths.push(Death {
-            worker: worker.to_owned(),
-            attempt: call.attempt,
-        });
+        call.deaths.push(Death { worker: worker.to_owned(), attempt: call.attempt });
         if call.deaths.len() <= self.config.allowed_failures {
             self.start_over(id);
             return;
@@ -216,10 +227,7 @@ impl Scheduler {
             .iter()
             .filter_map(|id| {
                 let address = self.workers.of(*id)?.address.clone();
-                Some(Holder {
-                    worker: *id,
-                    address,
-                })
+                Some(Holder { worker: *id, address })
             })
             .collect()
     }

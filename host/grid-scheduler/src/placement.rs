@@ -85,9 +85,7 @@ impl Scheduler {
         let candidate = |worker: WorkerId| {
             let load_us = self.workers.of(worker)?.load_per_slot_us();
             let missing = || {
-                inputs
-                    .iter()
-                    .filter(move |input| !self.calls[**input].holders().contains(&worker))
+                inputs.iter().filter(move |input| !self.calls[**input].holders().contains(&worker))
             };
             Some(Candidate {
                 worker,
@@ -118,11 +116,7 @@ impl Scheduler {
             inputs,
             limits: call.limits,
         };
-        self.calls[id].state = State::Processing {
-            worker,
-            executing: false,
-            expected_us,
-        };
+        self.calls[id].state = State::Processing { worker, executing: false, expected_us };
         self.workers.change_load(worker, |worker| {
             worker.in_hand.insert(id);
             worker.load_us += expected_us;

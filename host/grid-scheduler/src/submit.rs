@@ -46,12 +46,12 @@ impl Scheduler {
             Some(mut whole) => {
                 let offset = u32::try_from(whole.tasks.len()).unwrap_or(u32::MAX);
                 whole.tasks.extend(piece.tasks);
-                whole
-                    .calls
-                    .extend(piece.calls.into_iter().map(|call| CallSpec {
-                        task: call.task.saturating_add(offset),
-                        ..call
-                    }));
+                whole.calls.extend(
+                    piece
+                        .calls
+                        .into_iter()
+                        .map(|call| CallSpec { task: call.task.saturating_add(offset), ..call }),
+                );
                 whole.wanted.extend(piece.wanted);
                 whole
             }
@@ -62,13 +62,7 @@ impl Scheduler {
                 self.config.submission_calls_max
             );
             let error = Refusal::BadSubmission { message };
-            self.send_client(
-                client,
-                ToClient::Refused {
-                    request: whole.request,
-                    error,
-                },
-            );
+            self.send_client(client, ToClient::Refused { request: whole.request, error });
             return None;
         }
         if more {
@@ -84,10 +78,8 @@ impl Scheduler {
         specs: Vec<CallSpec>,
         created: &mut Vec<CallId>,
     ) -> Result<(), Refusal> {
-        let tasks: Vec<_> = tasks
-            .into_iter()
-            .map(|task| self.resolve_task(&task))
-            .collect::<Result<_, _>>()?;
+        let tasks: Vec<_> =
+            tasks.into_iter().map(|task| self.resolve_task(&task)).collect::<Result<_, _>>()?;
         let submission = self.submissions;
         self.submissions = self.submissions.wrapping_add(1);
         for (position, spec) in specs.into_iter().enumerate() {
@@ -109,9 +101,7 @@ impl Scheduler {
 
     fn resolve_task(&mut self, task: &TaskRef) -> Result<(TaskId, TaskDescription), Refusal> {
         let Some(bundle) = self.bundles.described(task.bundle) else {
-            return Err(Refusal::UnknownBundle {
-                bundle: task.bundle.to_string(),
-            });
+            return Err(Refusal::UnknownBundle { bundle: task.bundle.to_string() });
         };
         let Some((index, described)) = bundle.task(&task.task) else {
             let known: Vec<_> = bundle.tasks.iter().map(|task| task.name.as_str()).collect();
@@ -123,9 +113,7 @@ impl Scheduler {
         };
         let described = described.clone();
         let (name, label) = (bundle.name.clone(), bundle.label());
-        let id = self
-            .tasks
-            .intern(task.bundle, &name, &label, index, &described);
+        let id = self.tasks.intern(task.bundle, &name, &label, index, &described);
         Ok((id, described))
     }
 
@@ -153,9 +141,7 @@ impl Scheduler {
         for arg in &spec.args {
             let Arg::Key(key) = arg else { continue };
             let Some(id) = self.calls.find(key) else {
-                return Err(Refusal::UnknownKey {
-                    key: key.to_string(),
-                });
+                return Err(Refusal::UnknownKey { key: key.to_string() });
             };
             dependencies.push(id);
         }
@@ -186,9 +172,7 @@ impl Scheduler {
         wanted
             .iter()
             .map(|key| {
-                self.calls.find(key).ok_or_else(|| Refusal::UnknownKey {
-                    key: key.to_string(),
-                })
+                self.calls.find(key).ok_or_else(|| Refusal::UnknownKey { key: key.to_string() })
             })
             .collect()
     }
@@ -233,7 +217,5 @@ fn check_arguments(spec: &CallSpec, described: &TaskDescription) -> Result<(), R
         Arg::Value(value) => Some(value),
         Arg::Key(_) => None,
     });
-    described
-        .check_arguments(values)
-        .map_err(|message| Refusal::BadArguments { message })
+    described.check_arguments(values).map_err(|message| Refusal::BadArguments { message })
 }

@@ -44,15 +44,8 @@ impl Task {
     }
 
     pub(crate) fn counts(&self) -> TaskCounts {
-        let failures = self
-            .failures
-            .iter()
-            .map(|(kind, n)| ((*kind).to_owned(), *n))
-            .collect();
-        TaskCounts {
-            failures,
-            ..self.counts.clone()
-        }
+        let failures = self.failures.iter().map(|(kind, n)| ((*kind).to_owned(), *n)).collect();
+        TaskCounts { failures, ..self.counts.clone() }
     }
 }
 

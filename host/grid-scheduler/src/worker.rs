@@ -42,9 +42,7 @@ impl Worker {
     pub(crate) fn has_room(&self, config: &Config) -> bool {
         let in_hand = self.in_hand.len() as u64;
         let slots = u64::from(self.slots);
-        let filled = (slots * u64::from(config.saturation_percent))
-            .div_ceil(100)
-            .max(1);
+        let filled = (slots * u64::from(config.saturation_percent)).div_ceil(100).max(1);
         in_hand < filled
             || (self.load_per_slot_us() < config.lookahead_us
                 && in_hand < slots * u64::from(config.in_hand_per_slot_max))

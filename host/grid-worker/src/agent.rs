@@ -1,0 +1,410 @@
+//! The worker's side of scheduling, as a pure machine: which inputs to fetch from where, which call
+//! runs next, what to report. The driver feeds it and carries out its actions; the simulator runs
+//! thousands of these in one thread.
+//!
+//! ```text
+//!  assigned ──▶ waiting (inputs, bundle) ──▶ ready ──▶ dispatched to a slot ──▶ reported
+//! ```
+//!
+//! Invariants ([`Agent::check`]): a call waits only while something it needs is on its way; no
+//! more calls are dispatched than slots and their short queues take; each input is fetched once at
+//! a time however many calls wait for it.
+
+mod fetches;
+mod job;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use grid_proto::message::{Assignment, FromWorker, Holder, Outcome, TaskDefinition, ToWorker};
+use grid_proto::{
+    Arg, Attempt, BundleHash, Failure, FailureKind, Key, Priority, Spent, TaskId, TaskLimits,
+    WorkerId,
+};
+
+use fetches::Fetches;
+use job::{Job, Needs};
+
+/// Calls that a slot may have waiting at its door while their task is known to be this short.
+const SHORT_US: u64 = 1_000;
+/// How many of them: hides the way through the driver without making cancel or order worse than
+/// a few milliseconds.
+const SHORT_AHEAD_PER_SLOT: usize = 16;
+
+/// Something that the driver shall do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Tell the scheduler.
+    Send(FromWorker),
+    /// Run a call on a slot.
+    Execute(Execution),
+    /// Stop an attempt that was dispatched.
+    Stop(Key, Attempt),
+    /// Fetch objects from a peer; answer with [`Agent::on_fetched`].
+    Fetch {
+        /// The peer.
+        from: WorkerId,
+        /// Where it listens; `None` if the scheduler never said.
+        address: Option<String>,
+        /// What to fetch.
+        keys: Vec<Key>,
+    },
+    /// Drop an object from the store.
+    Drop(Key),
+    /// Have a bundle ready to run; answer with [`Agent::on_bundle`].
+    Load(BundleHash),
+    /// Have a bundle checked and report [`FromWorker::Inspected`].
+    Inspect(BundleHash),
+}
+
+/// A call on its way into a sandbox.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Execution {
+    /// The call.
+    pub key: Key,
+    /// The try.
+    pub attempt: Attempt,
+    /// What to run.
+    pub task: Arc<TaskDefinition>,
+    /// With what; keys are in the store.
+    pub args: Vec<Arg>,
+    /// Limits that the caller asks for.
+    pub limits: TaskLimits,
+}
+
+/// The pure machine of one worker.
+#[derive(Debug)]
+pub struct Agent {
+    id: WorkerId,
+    slots: usize,
+    tasks: BTreeMap<TaskId, Arc<TaskDefinition>>,
+    /// Moving average of each task's wall time.
+    durations_us: BTreeMap<TaskId, u64>,
+    peers: BTreeMap<WorkerId, String>,
+    jobs: BTreeMap<Key, Job>,
+    ready: BTreeSet<(Priority, Key)>,
+    /// Attempts that slots have, whether anybody still wants them or not.
+    dispatched: BTreeMap<(Key, Attempt), TaskId>,
+    held: BTreeSet<Key>,
+    fetches: Fetches,
+    /// Calls that wait for a bundle to be ready.
+    loading: BTreeMap<BundleHash, BTreeSet<Key>>,
+    loaded: BTreeMap<BundleHash, Result<(), Failure>>,
+    actions: VecDeque<Action>,
+}
+
+impl Agent {
+    /// A worker with this many slots and nothing to do.
+    #[must_use]
+    pub fn new(slots: usize) -> Self {
+        Self {
+            id: WorkerId::default(),
+            slots,
+            tasks: BTreeMap::new(),
+            durations_us: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            dispatched: BTreeMap::new(),
+            held: BTreeSet::new(),
+            fetches: Fetches::default(),
+            loading: BTreeMap::new(),
+            loaded: BTreeMap::new(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The connection to the scheduler is gone: what was in hand is somebody else's now. Results
+    /// stay.
+    pub fn on_disconnected(&mut self) {
+        for (key, attempt) in self.dispatched.keys() {
+            self.actions.push_back(Action::Stop(*key, *attempt));
+        }
+        self.jobs.clear();
+        self.ready.clear();
+        self.tasks.clear();
+        self.durations_us.clear();
+        self.peers.clear();
+        self.fetches = Fetches::default();
+        self.loading.clear();
+    }
+
+    /// Attempts that were in hand.
+    #[must_use]
+    pub fn in_hand(&self) -> Vec<(Key, Attempt)> {
+        self.jobs.iter().map(|(key, job)| (*key, job.attempt)).collect()
+    }
+
+    /// The scheduler said something.
+    pub fn on_message(&mut self, message: ToWorker) {
+        match message {
+            ToWorker::Welcome(id) => self.id = id,
+            ToWorker::Define(tasks) => {
+                self.tasks.extend(tasks.into_iter().map(|task| (task.id, Arc::new(task))));
+            }
+            ToWorker::Peers(peers) => {
+                let peers = peers.into_iter().map(|Holder { worker, address }| (worker, address));
+                self.peers.extend(peers);
+            }
+            ToWorker::Run(assignments) => {
+                for assignment in assignments {
+                    self.on_assigned(assignment);
+                }
+            }
+            ToWorker::Cancel(attempts) => {
+                for (key, attempt) in attempts {
+                    self.on_cancelled(key, attempt);
+                }
+            }
+            ToWorker::Free(keys) => {
+                for key in keys {
+                    self.fetches.forget(&key);
+                    self.held.remove(&key);
+                    self.actions.push_back(Action::Drop(key));
+                }
+            }
+            ToWorker::Inspect(hash) => self.actions.push_back(Action::Inspect(hash)),
+        }
+    }
+
+    fn on_assigned(&mut self, assignment: Assignment) {
+        let Assignment { key, attempt, task, priority, args, inputs, limits } = assignment;
+        let known = self.jobs.get(&key).is_some_and(|job| job.attempt == attempt);
+        if known || self.dispatched.contains_key(&(key, attempt)) {
+            return;
+        }
+        let Some(definition) = self.tasks.get(&task).cloned() else {
+            let failure = Failure::new(FailureKind::BundleInvalid, "the task was never defined");
+            self.report(key, attempt, Outcome::Failed(failure), Spent::default());
+            return;
+        };
+        let mut needs = Needs::default();
+        for arg in &args {
+            let Arg::Key(input) = arg else { continue };
+            if !self.held.contains(input) {
+                let holders = inputs.iter().find(|(key, _)| key == input);
+                let holders = holders.map(|(_, holders)| holders.clone()).unwrap_or_default();
+                needs.inputs.insert(*input);
+                self.fetches.want(*input, key, holders, self.id);
+            }
+        }
+        let bundle = definition.bundle;
+        match self.loaded.get(&bundle) {
+            Some(Ok(())) => {}
+            Some(Err(failure)) => {
+                let failure = failure.clone();
+                self.report(key, attempt, Outcome::Failed(failure), Spent::default());
+                return;
+            }
+            None => {
+                needs.bundle = true;
+                let waiting = self.loading.entry(bundle).or_insert_with(|| {
+                    self.actions.push_back(Action::Load(bundle));
+                    BTreeSet::new()
+                });
+                waiting.insert(key);
+            }
+        }
+        let ready = needs.is_empty();
+        let job = Job { attempt, task, definition, priority, args, limits, needs };
+        self.forget(key);
+        self.jobs.insert(key, job);
+        if ready {
+            self.ready.insert((priority, key));
+        }
+    }
+
+    /// An older attempt of a call that is assigned anew is over.
+    fn forget(&mut self, key: Key) {
+        if let Some(old) = self.jobs.remove(&key) {
+            self.ready.remove(&(old.priority, key));
+            if self.dispatched.contains_key(&(key, old.attempt)) {
+                self.actions.push_back(Action::Stop(key, old.attempt));
+            }
+        }
+    }
+
+    fn on_cancelled(&mut self, key: Key, attempt: Attempt) {
+        if self.jobs.get(&key).is_some_and(|job| job.attempt == attempt) {
+            self.forget(key);
+            self.fetches.abandon(&key);
+        } else if self.dispatched.contains_key(&(key, attempt)) {
+            self.actions.push_back(Action::Stop(key, attempt));
+        }
+    }
+
+    /// A bundle is ready to run, or never will be.
+    pub fn on_bundle(&mut self, bundle: BundleHash, result: Result<(), Failure>) {
+        for key in self.loading.remove(&bundle).unwrap_or_default() {
+            let Some(job) = self.jobs.get_mut(&key).filter(|job| job.definition.bundle == bundle)
+            else {
+                continue;
+            };
+            job.needs.bundle = false;
+            match &result {
+                Ok(()) => self.ready_if_complete(key),
+                Err(failure) => {
+                    let attempt = job.attempt;
+                    self.jobs.remove(&key);
+                    self.fetches.abandon(&key);
+                    self.report(key, attempt, Outcome::Failed(failure.clone()), Spent::default());
+                }
+            }
+        }
+        // A failure to fetch the bytes may pass: only what cannot change is remembered.
+        let lasting = result.as_ref().map_or_else(
+            |failure| failure.kind == FailureKind::BundleInvalid,
+            |()| true,
+        );
+        if lasting {
+            self.loaded.insert(bundle, result);
+        }
+    }
+
+    /// A peer answered: the objects that are in the store now, and those that it could not give.
+    pub fn on_fetched(&mut self, from: WorkerId, got: &[Key], failed: &[Key]) {
+        let mut kept = Vec::new();
+        for key in got {
+            let calls = self.fetches.arrived(key);
+            if calls.is_empty() {
+                // Freed or abandoned on the way.
+                self.actions.push_back(Action::Drop(*key));
+                continue;
+            }
+            self.held.insert(*key);
+            kept.push(*key);
+            for call in calls {
+                if let Some(job) = self.jobs.get_mut(&call) {
+                    job.needs.inputs.remove(key);
+                    self.ready_if_complete(call);
+                }
+            }
+        }
+        if !kept.is_empty() {
+            self.actions.push_back(Action::Send(FromWorker::Holds(kept)));
+        }
+        for key in failed {
+            self.fetches.failed(*key, from);
+        }
+        self.fetches.peer_idle(from);
+    }
+
+    fn ready_if_complete(&mut self, key: Key) {
+        if let Some(job) = self.jobs.get(&key)
+            && job.needs.is_empty()
+        {
+            self.ready.insert((job.priority, key));
+        }
+    }
+
+    /// A slot is done with an attempt. Says whether the result shall be kept; the driver stores it
+    /// before it sends what this machine says next.
+    pub fn on_executed(
+        &mut self,
+        key: Key,
+        attempt: Attempt,
+        outcome: Outcome,
+        spent: Spent,
+    ) -> bool {
+        let task = self.dispatched.remove(&(key, attempt));
+        if let Some(task) = task {
+            let average = self.durations_us.entry(task).or_insert(spent.wall_us);
+            *average = (*average * 3 + spent.wall_us) / 4;
+        }
+        if self.jobs.get(&key).is_none_or(|job| job.attempt != attempt) {
+            return false;
+        }
+        self.jobs.remove(&key);
+        let keep = matches!(outcome, Outcome::Memory { .. });
+        if keep {
+            self.held.insert(key);
+        }
+        self.report(key, attempt, outcome, spent);
+        keep
+    }
+
+    fn report(&mut self, key: Key, attempt: Attempt, outcome: Outcome, spent: Spent) {
+        let finished = FromWorker::Finished { key, attempt, outcome, spent };
+        self.actions.push_back(Action::Send(finished));
+    }
+
+    /// After a batch of events: dispatch what may run, fetch what may be fetched, report what
+    /// cannot be had.
+    pub fn flush(&mut self) {
+        for (call, missing) in self.fetches.hopeless() {
+            if let Some(job) = self.jobs.remove(&call) {
+                self.fetches.abandon(&call);
+                let missing = FromWorker::MissingInputs { key: call, attempt: job.attempt, missing };
+                self.actions.push_back(Action::Send(missing));
+            }
+        }
+        for (from, keys) in self.fetches.start() {
+            let address = self.peers.get(&from).cloned();
+            self.actions.push_back(Action::Fetch { from, address, keys });
+        }
+        while let Some((priority, key)) = self.ready.first().copied() {
+            let Some(job) = self.jobs.get_mut(&key) else {
+                self.ready.pop_first();
+                continue;
+            };
+            let short =
+                self.durations_us.get(&job.task).is_some_and(|average| *average < SHORT_US);
+            let ahead = if short { SHORT_AHEAD_PER_SLOT } else { 0 };
+            if self.dispatched.len() >= self.slots * (1 + ahead) {
+                break;
+            }
+            self.ready.remove(&(priority, key));
+            self.dispatched.insert((key, job.attempt), job.task);
+            let execution = Execution {
+                key,
+                attempt: job.attempt,
+                task: Arc::clone(&job.definition),
+                args: std::mem::take(&mut job.args),
+                limits: job.limits,
+            };
+            self.actions.push_back(Action::Execute(execution));
+        }
+    }
+
+    /// Attempts that slots have at this moment.
+    #[must_use]
+    pub fn dispatched(&self) -> usize {
+        self.dispatched.len()
+    }
+
+    /// Verifies every invariant.
+    ///
+    /// # Errors
+    /// The first one that is broken, in words.
+    pub fn check(&self) -> Result<(), String> {
+        let bound = self.slots * (1 + SHORT_AHEAD_PER_SLOT);
+        if self.dispatched.len() > bound {
+            return Err(format!("{} attempts at {} slots", self.dispatched.len(), self.slots));
+        }
+        for (key, job) in &self.jobs {
+            let dispatched = self.dispatched.contains_key(&(*key, job.attempt));
+            let ready = self.ready.contains(&(job.priority, *key));
+            let places =
+                u32::from(dispatched) + u32::from(ready) + u32::from(!job.needs.is_empty());
+            if places != 1 {
+                return Err(format!("call {} is in {places} places", key.short()));
+            }
+            for input in &job.needs.inputs {
+                if !self.fetches.is_wanted_by(input, key) {
+                    return Err(format!("nobody fetches {} for {}", input.short(), key.short()));
+                }
+            }
+            let bundle = job.definition.bundle;
+            let loading = self.loading.get(&bundle).is_some_and(|calls| calls.contains(key));
+            if job.needs.bundle && !loading {
+                return Err(format!("nobody loads the bundle of {}", key.short()));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! Inputs on their way: each is fetched once at a time, from one holder after the other, a batch
+//! per peer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use grid_proto::{Key, WorkerId};
+
+/// Objects that one request to a peer asks for.
+const KEYS_PER_FETCH_MAX: usize = 256;
+
+#[derive(Debug, Default)]
+pub(crate) struct Fetches {
+    wanted: BTreeMap<Key, Wanted>,
+    /// Inputs by the call that waits for them.
+    by_call: BTreeMap<Key, BTreeSet<Key>>,
+    /// Inputs to ask each peer for.
+    queued: BTreeMap<WorkerId, BTreeSet<Key>>,
+    /// Peers that have a request in flight.
+    busy: BTreeSet<WorkerId>,
+    /// Inputs that nobody could give, with whoever was asked.
+    hopeless: BTreeSet<Key>,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    calls: BTreeSet<Key>,
+    /// Not asked yet, best first.
+    holders: Vec<WorkerId>,
+    asked: Vec<WorkerId>,
+}
+
+impl Fetches {
+    /// A call waits for an input that these workers hold.
+    pub(crate) fn want(&mut self, input: Key, call: Key, holders: Vec<WorkerId>, own: WorkerId) {
+        self.by_call.entry(call).or_default().insert(input);
+        if let Some(wanted) = self.wanted.get_mut(&input) {
+            wanted.calls.insert(call);
+            for holder in holders {
+                if !wanted.asked.contains(&holder) && !wanted.holders.contains(&holder) {
+                    wanted.holders.push(holder);
+                }
+            }
+            return;
+        }
+        let mut wanted = Wanted { calls: BTreeSet::from([call]), holders, asked: Vec::new() };
+        if wanted.holders.is_empty() {
+            // The scheduler believes that it is here; it is not.
+            wanted.asked.push(own);
+        }
+        self.wanted.insert(input, wanted);
+        self.ask_next(input);
+    }
+
+    fn ask_next(&mut self, input: Key) {
+        let Some(wanted) = self.wanted.get_mut(&input) else { return };
+        if wanted.holders.is_empty() {
+            self.hopeless.insert(input);
+        } else {
+            let holder = wanted.holders.remove(0);
+            wanted.asked.push(holder);
+            self.queued.entry(holder).or_default().insert(input);
+        }
+    }
+
+    /// The input is here. Says which calls waited for it.
+    pub(crate) fn arrived(&mut self, input: &Key) -> BTreeSet<Key> {
+        let calls = self.wanted.remove(input).map(|wanted| wanted.calls).unwrap_or_default();
+        for call in &calls {
+            self.drop_wish(call, input);
+        }
+        calls
+    }
+
+    fn drop_wish(&mut self, call: &Key, input: &Key) {
+        if let Some(inputs) = self.by_call.get_mut(call) {
+            inputs.remove(input);
+            if inputs.is_empty() {
+                self.by_call.remove(call);
+            }
+        }
+    }
+
+    /// A peer could not give it.
+    pub(crate) fn failed(&mut self, input: Key, from: WorkerId) {
+        let current = |wanted: &Wanted| wanted.asked.last() == Some(&from);
+        if self.wanted.get(&input).is_some_and(current) {
+            self.ask_next(input);
+        }
+    }
+
+    pub(crate) fn peer_idle(&mut self, peer: WorkerId) {
+        self.busy.remove(&peer);
+    }
+
+    /// The call is over; what only it waited for is not fetched any more.
+    pub(crate) fn abandon(&mut self, call: &Key) {
+        for input in self.by_call.remove(call).unwrap_or_default() {
+            if let Some(wanted) = self.wanted.get_mut(&input) {
+                wanted.calls.remove(call);
+                if wanted.calls.is_empty() {
+                    self.forget(&input);
+                }
+            }
+        }
+    }
+
+    /// Nobody wants the object any more.
+    pub(crate) fn forget(&mut self, input: &Key) {
+        if self.wanted.get(input).is_some_and(|wanted| !wanted.calls.is_empty()) {
+            // A call waits for it: the scheduler freed an older copy.
+            return;
+        }
+        self.wanted.remove(input);
+        self.hopeless.remove(input);
+        for keys in self.queued.values_mut() {
+            keys.remove(input);
+        }
+    }
+
+    /// Calls that wait for something that nobody could give, and who was asked.
+    pub(crate) fn hopeless(&mut self) -> Vec<(Key, Vec<(Key, WorkerId)>)> {
+        let mut calls = BTreeMap::<Key, Vec<(Key, WorkerId)>>::new();
+        for input in std::mem::take(&mut self.hopeless) {
+            let Some(wanted) = self.wanted.remove(&input) else { continue };
+            for call in wanted.calls {
+                let asked = wanted.asked.iter().map(|worker| (input, *worker));
+                calls.entry(call).or_default().extend(asked);
+                self.drop_wish(&call, &input);
+            }
+        }
+        calls.into_iter().collect()
+    }
+
+    /// Requests that may go out now, one per idle peer.
+    pub(crate) fn start(&mut self) -> Vec<(WorkerId, Vec<Key>)> {
+        let mut requests = Vec::new();
+        self.queued.retain(|peer, keys| {
+            if !keys.is_empty() && self.busy.insert(*peer) {
+                let mut batch = std::mem::take(keys);
+                if batch.len() > KEYS_PER_FETCH_MAX {
+                    let last = batch.iter().nth(KEYS_PER_FETCH_MAX).copied();
+                    *keys = last.map(|last| batch.split_off(&last)).unwrap_or_default();
+                }
+                requests.push((*peer, batch.into_iter().collect()));
+            }
+            !keys.is_empty()
+        });
+        requests
+    }
+
+    pub(crate) fn is_wanted_by(&self, input: &Key, call: &Key) -> bool {
+        self.wanted.get(input).is_some_and(|wanted| wanted.calls.contains(call))
+    }
+}

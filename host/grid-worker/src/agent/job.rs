@@ -1,0 +1,32 @@
+//! A call in a worker's hands.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use grid_proto::message::TaskDefinition;
+use grid_proto::{Arg, Attempt, Key, Priority, TaskId, TaskLimits};
+
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) attempt: Attempt,
+    pub(crate) task: TaskId,
+    pub(crate) definition: Arc<TaskDefinition>,
+    pub(crate) priority: Priority,
+    /// Moves to the slot when the call is dispatched.
+    pub(crate) args: Vec<Arg>,
+    pub(crate) limits: TaskLimits,
+    pub(crate) needs: Needs,
+}
+
+/// What a call waits for.
+#[derive(Debug, Default)]
+pub(crate) struct Needs {
+    pub(crate) inputs: BTreeSet<Key>,
+    pub(crate) bundle: bool,
+}
+
+impl Needs {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inputs.is_empty() && !self.bundle
+    }
+}

@@ -1,0 +1,311 @@
+//! The driver: one loop that feeds the agent and carries out what it wants.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use grid_net::{Backoff, Connection, Endpoint, Inbox, Kind, NetError, Outbox, channel};
+use grid_proto::limits::INLINE_RESULT_BYTES_MAX;
+use grid_proto::message::{FromWorker, Outcome, Registration, ToWorker};
+use grid_proto::{Arg, Attempt, BundleDescription, BundleHash, Key, Value};
+use grid_sandbox::{Bundle, CancelToken, Engine, EngineConfig};
+use grid_store::{Object, Store};
+use tokio::sync::mpsc;
+
+use crate::agent::{Action, Agent, Execution};
+use crate::bundles::{self, Loaded};
+use crate::config::WorkerConfig;
+use crate::error::WorkerError;
+use crate::peers::{Fetched, Peers};
+use crate::process;
+use crate::serve::serve;
+use crate::slots::{Done, Slots, Work};
+
+/// Messages to the scheduler that wait to be written; more than that means it is gone.
+const OUTBOX_MAX: usize = 1 << 18;
+/// Results that slots have finished and the driver has not taken: all that can be dispatched.
+const DONE_PER_SLOT_MAX: usize = 64;
+/// Loads, inspections and fetches that wait to be taken.
+const ANSWERS_MAX: usize = 1_024;
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Calls that run longer than this are reported as executing.
+const STARTED_AFTER: Duration = Duration::from_millis(10);
+const RECONNECT_FIRST: Duration = Duration::from_millis(50);
+const RECONNECT_MAX: Duration = Duration::from_secs(2);
+
+/// A worker host.
+pub struct Worker {
+    config: WorkerConfig,
+    endpoint: Endpoint,
+    engine: Engine,
+    store: Arc<Mutex<Store>>,
+    agent: Agent,
+    slots: Slots,
+    peers: Peers,
+    bundles: BTreeMap<BundleHash, Arc<Bundle>>,
+    cancels: BTreeMap<(Key, Attempt), CancelToken>,
+    started: Vec<(Key, Attempt)>,
+    done: mpsc::Receiver<Done>,
+    answers: mpsc::Receiver<Answer>,
+    answered: mpsc::Sender<Answer>,
+}
+
+/// What a task of the io thread found out.
+enum Answer {
+    Fetched(Fetched),
+    Loaded(BundleHash, Loaded),
+    Inspected(BundleHash, Result<BundleDescription, String>),
+}
+
+/// A connection to the scheduler.
+struct Link {
+    connection: Connection,
+    outbox: Outbox<FromWorker>,
+    inbox: Inbox<ToWorker>,
+}
+
+impl Worker {
+    /// Makes the engine and starts the slots.
+    ///
+    /// # Errors
+    /// [`WorkerError::Engine`], [`WorkerError::Slot`].
+    pub fn new(config: WorkerConfig, endpoint: Endpoint) -> Result<Self, WorkerError> {
+        let engine = EngineConfig { slots: config.slots, ..config.engine.clone() };
+        let engine = Engine::new(engine)?;
+        let (sender, done) = mpsc::channel(config.slots.max(1) * DONE_PER_SLOT_MAX);
+        let slots = Slots::start(config.slots, &engine, &config.name, &sender)
+            .map_err(WorkerError::Slot)?;
+        let (answered, answers) = mpsc::channel(ANSWERS_MAX);
+        Ok(Self {
+            agent: Agent::new(config.slots),
+            peers: Peers::new(endpoint.clone()),
+            config,
+            endpoint,
+            engine,
+            store: Arc::default(),
+            slots,
+            bundles: BTreeMap::new(),
+            cancels: BTreeMap::new(),
+            started: Vec::new(),
+            done,
+            answers,
+            answered,
+        })
+    }
+
+    /// Works for the scheduler until `shutdown` resolves. Comes back by itself when the connection
+    /// is lost.
+    ///
+    /// # Errors
+    /// When the scheduler cannot be reached at first, speaks another version or refuses this
+    /// worker.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
+        let serving = tokio::spawn(serve(self.endpoint.clone(), Arc::clone(&self.store)));
+        let result = tokio::select! {
+            result = self.work() => result,
+            () = shutdown => Ok(()),
+        };
+        serving.abort();
+        for cancel in self.cancels.values() {
+            cancel.cancel();
+        }
+        result
+    }
+
+    async fn work(&mut self) -> Result<(), WorkerError> {
+        let mut link = self.connect(self.config.connect_timeout).await?;
+        loop {
+            let (welcomed, reason) = self.serve_scheduler(&mut link).await;
+            if !welcomed {
+                let address = self.config.scheduler.clone();
+                return Err(WorkerError::Refused { address, reason });
+            }
+            tracing::warn!(%reason, "the connection to the scheduler is lost; connecting again");
+            self.agent.on_disconnected();
+            self.carry_out(&link);
+            let mut backoff =
+                Backoff::new(RECONNECT_FIRST, RECONNECT_MAX, std::process::id().into());
+            link = loop {
+                tokio::time::sleep(backoff.next_wait()).await;
+                match self.connect(RECONNECT_MAX).await {
+                    Ok(link) => break link,
+                    Err(WorkerError::Net(error @ NetError::Version { .. })) => {
+                        return Err(error.into());
+                    }
+                    Err(error) => tracing::debug!(%error, "not yet"),
+                }
+            };
+        }
+    }
+
+    async fn connect(&self, timeout: Duration) -> Result<Link, WorkerError> {
+        let connection = self.endpoint.connect(&self.config.scheduler, timeout).await?;
+        let (send, recv) = connection.open(Kind::Worker).await?;
+        let (outbox, inbox) = channel(send, recv, OUTBOX_MAX);
+        let registration = Registration {
+            name: self.config.name.clone(),
+            address: self.endpoint.address(),
+            pid: std::process::id(),
+            slots: u32::try_from(self.config.slots).unwrap_or(u32::MAX),
+            holds: self.store().metas().collect(),
+            in_hand: self.agent.in_hand(),
+        };
+        outbox.send(FromWorker::Register(registration)).await?;
+        Ok(Link { connection, outbox, inbox })
+    }
+
+    /// One connection, until it ends. Says whether the scheduler had taken us, and why it ended.
+    async fn serve_scheduler(&mut self, link: &mut Link) -> (bool, String) {
+        let mut welcomed = false;
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let mut look = tokio::time::interval(STARTED_AFTER);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut done = Vec::new();
+        loop {
+            let busy = self.agent.dispatched() > 0;
+            tokio::select! {
+                batch = link.inbox.recv() => match batch {
+                    Ok(Some(batch)) => {
+                        welcomed = true;
+                        for message in batch {
+                            self.agent.on_message(message);
+                        }
+                    }
+                    Ok(None) | Err(_) => return (welcomed, link.connection.closed().await),
+                },
+                _ = self.done.recv_many(&mut done, 256) => {}
+                Some(answer) = self.answers.recv() => self.on_answer(answer, link),
+                _ = heartbeat.tick() => self.send(link, FromWorker::Heartbeat {
+                    resident_bytes: process::resident_bytes(),
+                    descriptors: process::descriptors(),
+                }),
+                _ = look.tick(), if busy => self.report_started(link),
+            }
+            for done in done.drain(..) {
+                self.on_done(done);
+            }
+            self.agent.flush();
+            self.carry_out(link);
+        }
+    }
+
+    fn carry_out(&mut self, link: &Link) {
+        while let Some(action) = self.agent.poll_action() {
+            match action {
+                Action::Send(message) => self.send(link, message),
+                Action::Execute(execution) => self.execute(execution),
+                Action::Stop(key, attempt) => {
+                    if let Some(cancel) = self.cancels.get(&(key, attempt)) {
+                        cancel.cancel();
+                    }
+                }
+                Action::Fetch { from, address, keys } => {
+                    let fetch = self.peers.clone().fetch(from, address, keys);
+                    self.spawn(async move { Answer::Fetched(fetch.await) });
+                }
+                Action::Drop(key) => self.store().remove(&key),
+                Action::Load(hash) => {
+                    let load = bundles::load(link.connection.clone(), self.engine.clone(), hash);
+                    self.spawn(async move { Answer::Loaded(hash, load.await) });
+                }
+                Action::Inspect(hash) => {
+                    let inspect =
+                        bundles::inspect(link.connection.clone(), self.engine.clone(), hash);
+                    self.spawn(async move { Answer::Inspected(hash, inspect.await) });
+                }
+            }
+        }
+    }
+
+    fn spawn(&self, work: impl Future<Output = Answer> + Send + 'static) {
+        let answered = self.answered.clone();
+        tokio::spawn(async move { answered.send(work.await).await });
+    }
+
+    fn send(&self, link: &Link, message: FromWorker) {
+        if let Err(error) = link.outbox.push(message) {
+            // The link is over; the loop learns it from the inbox and connects anew.
+            link.connection.close(&error.to_string());
+        }
+    }
+
+    fn execute(&mut self, execution: Execution) {
+        let (key, attempt) = (execution.key, execution.attempt);
+        let Some(bundle) = self.bundles.get(&execution.task.bundle).cloned() else {
+            // Loaded before it is dispatched; the agent waits for that.
+            tracing::error!(key = %key, "a call was dispatched without its bundle");
+            return;
+        };
+        let inputs = {
+            let store = self.store();
+            let object = |arg: &Arg| match arg {
+                Arg::Key(key) => store.find(key),
+                Arg::Value(_) => None,
+            };
+            execution.args.iter().filter_map(object).collect()
+        };
+        let cancel = CancelToken::new();
+        self.cancels.insert((key, attempt), cancel.clone());
+        let limits = self.config.engine.bounds.resolve(execution.task.limits, execution.limits);
+        self.slots.submit(Work { execution, bundle, inputs, limits, cancel });
+    }
+
+    fn on_done(&mut self, done: Done) {
+        let Done { key, attempt, outcome, spent } = done;
+        self.cancels.remove(&(key, attempt));
+        self.started.retain(|started| *started != (key, attempt));
+        match outcome {
+            Ok(object) => {
+                let inline = inline(&object);
+                let outcome = Outcome::Memory { meta: object.meta, inline };
+                if self.agent.on_executed(key, attempt, outcome, spent) {
+                    self.store().insert(key, object);
+                }
+            }
+            Err(failure) => {
+                self.agent.on_executed(key, attempt, Outcome::Failed(failure), spent);
+            }
+        }
+    }
+
+    fn on_answer(&mut self, answer: Answer, link: &Link) {
+        match answer {
+            Answer::Fetched(Fetched { from, objects, failed }) => {
+                let got: Vec<_> = objects.iter().map(|(key, _)| *key).collect();
+                for (key, object) in objects {
+                    self.store().insert(key, object);
+                }
+                self.agent.on_fetched(from, &got, &failed);
+            }
+            Answer::Loaded(hash, Ok(bundle)) => {
+                self.bundles.insert(hash, bundle);
+                self.agent.on_bundle(hash, Ok(()));
+            }
+            Answer::Loaded(hash, Err(failure)) => self.agent.on_bundle(hash, Err(failure)),
+            Answer::Inspected(bundle, result) => {
+                self.send(link, FromWorker::Inspected { bundle, result });
+            }
+        }
+    }
+
+    /// Tells the scheduler which calls are executing, so that only they are charged should this
+    /// process die.
+    fn report_started(&mut self, link: &Link) {
+        let mut executing = self.slots.executing();
+        executing.retain(|attempt| !self.started.contains(attempt));
+        if !executing.is_empty() {
+            self.started.extend(&executing);
+            self.send(link, FromWorker::Started(executing));
+        }
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn inline(object: &Object) -> Option<Value> {
+    let small = object.bytes.len() <= INLINE_RESULT_BYTES_MAX;
+    small.then(|| Value { codec: object.meta.codec, bytes: object.bytes.to_vec() })
+}

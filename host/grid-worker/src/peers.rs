@@ -1,0 +1,94 @@
+//! Fetching objects from other workers: one connection per peer, one request at a time.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use grid_net::{Connection, Endpoint, Kind, NetError};
+use grid_proto::message::{BulkHeader, BulkRequest};
+use grid_proto::{Key, WorkerId};
+use grid_store::Object;
+
+/// A peer that does not answer by then is asked no further; the input comes from elsewhere.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What came of one request.
+pub(crate) struct Fetched {
+    pub(crate) from: WorkerId,
+    pub(crate) objects: Vec<(Key, Object)>,
+    pub(crate) failed: Vec<Key>,
+}
+
+/// Connections to peers, by address.
+#[derive(Clone)]
+pub(crate) struct Peers {
+    endpoint: Endpoint,
+    connections: Arc<Mutex<BTreeMap<String, Connection>>>,
+}
+
+impl Peers {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, connections: Arc::default() }
+    }
+
+    /// Asks one peer for objects. Whatever does not arrive whole and unchanged has failed.
+    pub(crate) async fn fetch(
+        self,
+        from: WorkerId,
+        address: Option<String>,
+        keys: Vec<Key>,
+    ) -> Fetched {
+        let mut objects = Vec::new();
+        if let Some(address) = address
+            && let Err(error) = self.fetch_from(&address, &keys, &mut objects).await
+        {
+            tracing::info!(%address, %error, "fetching from a peer failed");
+            self.lock().remove(&address);
+        }
+        let arrived = |key: &Key| objects.iter().any(|(arrived, _)| arrived == key);
+        let failed = keys.into_iter().filter(|key| !arrived(key)).collect();
+        Fetched { from, objects, failed }
+    }
+
+    async fn fetch_from(
+        &self,
+        address: &str,
+        keys: &[Key],
+        objects: &mut Vec<(Key, Object)>,
+    ) -> Result<(), NetError> {
+        let connection = self.connect(address).await?;
+        let (mut send, mut recv) = connection.open(Kind::Bulk).await?;
+        send.send(&BulkRequest::Objects(keys.to_vec())).await?;
+        send.finish().await?;
+        for key in keys {
+            match recv.recv::<BulkHeader>().await? {
+                Some(BulkHeader::Found(meta)) => {
+                    let size = usize::try_from(meta.size).unwrap_or(usize::MAX);
+                    let bytes = recv.recv_bytes(size).await?;
+                    let Some(object) = Object::verified(meta, bytes) else {
+                        return Err(NetError::NotGrid(format!("object {key} arrived changed")));
+                    };
+                    objects.push((*key, object));
+                }
+                Some(BulkHeader::Missing) => {}
+                Some(BulkHeader::Refused(reason)) => return Err(NetError::Closed(reason)),
+                None => return Err(NetError::Closed("the peer stopped early".to_owned())),
+            }
+        }
+        Ok(())
+    }
+
+    async fn connect(&self, address: &str) -> Result<Connection, NetError> {
+        let known = self.lock().get(address).cloned();
+        if let Some(connection) = known {
+            return Ok(connection);
+        }
+        let connection = self.endpoint.connect(address, CONNECT_TIMEOUT).await?;
+        self.lock().insert(address.to_owned(), connection.clone());
+        Ok(connection)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Connection>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
