@@ -94,6 +94,8 @@ pub enum Query {
 /// From the scheduler to a client.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub enum ToClient {
+    /// A submission was accepted; its calls exist.
+    Accepted(RequestId),
     /// A submission was not accepted; none of its calls exist because of it.
     Refused {
         /// Which.

@@ -20,6 +20,7 @@ impl Scheduler {
             .and_then(|()| self.find_wanted(&submission.wanted));
         match accepted {
             Ok(wanted) => {
+                self.send_client(client, ToClient::Accepted(request));
                 for id in wanted {
                     self.add_interest(client, id);
                 }

@@ -257,10 +257,9 @@ impl Agent {
             }
         }
         // A failure to fetch the bytes may pass: only what cannot change is remembered.
-        let lasting = result.as_ref().map_or_else(
-            |failure| failure.kind == FailureKind::BundleInvalid,
-            |()| true,
-        );
+        let lasting = result
+            .as_ref()
+            .map_or_else(|failure| failure.kind == FailureKind::BundleInvalid, |()| true);
         if lasting {
             self.loaded.insert(bundle, result);
         }
@@ -339,7 +338,8 @@ impl Agent {
         for (call, missing) in self.fetches.hopeless() {
             if let Some(job) = self.jobs.remove(&call) {
                 self.fetches.abandon(&call);
-                let missing = FromWorker::MissingInputs { key: call, attempt: job.attempt, missing };
+                let missing =
+                    FromWorker::MissingInputs { key: call, attempt: job.attempt, missing };
                 self.actions.push_back(Action::Send(missing));
             }
         }
@@ -352,8 +352,7 @@ impl Agent {
                 self.ready.pop_first();
                 continue;
             };
-            let short =
-                self.durations_us.get(&job.task).is_some_and(|average| *average < SHORT_US);
+            let short = self.durations_us.get(&job.task).is_some_and(|average| *average < SHORT_US);
             let ahead = if short { SHORT_AHEAD_PER_SLOT } else { 0 };
             if self.dispatched.len() >= self.slots * (1 + ahead) {
                 break;

@@ -72,9 +72,8 @@ impl Slots {
         let mut threads = Vec::with_capacity(count);
         for slot in 0..count {
             let (shared, done) = (Arc::clone(&shared), done.clone());
-            let builder = thread::Builder::new()
-                .name(format!("slot-{slot}"))
-                .stack_size(THREAD_STACK_BYTES);
+            let builder =
+                thread::Builder::new().name(format!("slot-{slot}")).stack_size(THREAD_STACK_BYTES);
             threads.push(builder.spawn(move || run_slot(slot, &shared, &done))?);
         }
         Ok(Self { shared, threads })
@@ -122,8 +121,7 @@ impl Shared {
                 queue.executing[slot] = Some((work.execution.key, work.execution.attempt));
                 return Some(work);
             }
-            queue =
-                self.work_or_stop.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self.work_or_stop.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -153,7 +151,12 @@ fn execute(shared: &Shared, work: &Work) -> Done {
         .collect();
     let Some(arguments) = arguments else {
         let failure = Failure::new(FailureKind::LostData, "an input is not in this worker's store");
-        return Done { key: *key, attempt: *attempt, outcome: Err(failure), spent: Spent::default() };
+        return Done {
+            key: *key,
+            attempt: *attempt,
+            outcome: Err(failure),
+            spent: Spent::default(),
+        };
     };
     let report = shared.engine.run(&CallRequest {
         bundle: &work.bundle,

@@ -1,0 +1,316 @@
+//! The client's face.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grid_net::{Endpoint, Identity, Kind, channel};
+use grid_proto::message::{Answer, FromClient, Query};
+use grid_proto::report::{BundleInfo, CallInfo, GridStatus, TaskCounts, WorkerInfo};
+use grid_proto::{BundleHash, Key};
+use grid_sdk::{Call, CallNode, FromValue};
+
+use crate::error::ClientError;
+use crate::future::Future;
+use crate::link::{Link, OUTBOX_MAX};
+use crate::plan::{Plan, RawCall};
+
+/// Calls of one [`Client::map`] that are submitted together, when they do not share inputs: the
+/// first run while the last are still on their way.
+const CALLS_PER_SUBMISSION: usize = 1_000;
+
+/// How to reach a grid.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// The scheduler, `HOST:PORT`.
+    pub scheduler: String,
+    /// The grid's identity; made if there is none.
+    pub identity_dir: PathBuf,
+    /// How long connecting may take.
+    pub timeout: Duration,
+}
+
+/// A connection to a grid. Clones share it.
+#[derive(Clone)]
+pub struct Client {
+    link: Arc<Link>,
+}
+
+impl ClientOptions {
+    /// The scheduler's address and the defaults: the identity where `GRID_IDENTITY` says, else in
+    /// `$XDG_DATA_HOME/grid/identity` or `~/.local/share/grid/identity`; three seconds.
+    #[must_use]
+    pub fn new(scheduler: impl Into<String>) -> Self {
+        Self {
+            scheduler: scheduler.into(),
+            identity_dir: default_identity_dir(),
+            timeout: Duration::from_secs(3),
+        }
+    }
+}
+
+/// Where a grid's identity is unless somebody says otherwise.
+#[must_use]
+pub fn default_identity_dir() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(directory) = set("GRID_IDENTITY") {
+        return directory.into();
+    }
+    let data = set("XDG_DATA_HOME").map(PathBuf::from).unwrap_or_else(|| {
+        let home = set("HOME").map_or_else(|| PathBuf::from("."), PathBuf::from);
+        home.join(".local/share")
+    });
+    data.join("grid").join("identity")
+}
+
+impl Client {
+    /// Connects to the scheduler at an address, with the default options. Must be called inside a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`], [`ClientError::Incompatible`].
+    pub async fn connect(scheduler: &str) -> Result<Self, ClientError> {
+        Self::connect_with(&ClientOptions::new(scheduler)).await
+    }
+
+    /// Connects with options.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`], [`ClientError::Incompatible`].
+    pub async fn connect_with(options: &ClientOptions) -> Result<Self, ClientError> {
+        let identity = Identity::load_or_create(&options.identity_dir)?;
+        let any = match options.scheduler.parse() {
+            Ok(SocketAddr::V6(_)) => SocketAddr::from(([0u16; 8], 0)),
+            _ => SocketAddr::from(([0u8; 4], 0)),
+        };
+        let endpoint = Endpoint::quic(any, &identity)?;
+        Self::connect_over(endpoint, &options.scheduler, options.timeout).await
+    }
+
+    /// Connects over an endpoint that the caller made: a twin in memory, for instance.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`], [`ClientError::Incompatible`].
+    pub async fn connect_over(
+        endpoint: Endpoint,
+        scheduler: &str,
+        timeout: Duration,
+    ) -> Result<Self, ClientError> {
+        let connection = endpoint.connect(scheduler, timeout).await?;
+        let (send, recv) = connection.open(Kind::Client).await?;
+        let (outbox, inbox) = channel(send, recv, OUTBOX_MAX);
+        let link = Link::start(endpoint, connection, scheduler.to_owned(), outbox, inbox);
+        Ok(Self { link })
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// Submits one call, with the calls among its arguments. What the scheduler refuses, the
+    /// future tells.
+    ///
+    /// # Errors
+    /// When the bundle of a task is not on the grid, or an argument cannot be encoded.
+    pub async fn submit<T: FromValue>(&self, call: Call<T>) -> Result<Future<T>, ClientError> {
+        let mut futures = self.map([call]).await?;
+        Ok(futures.remove(0))
+    }
+
+    /// Submits many calls; gives their futures in the same order.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub async fn map<T: FromValue>(
+        &self,
+        calls: impl IntoIterator<Item = Call<T>>,
+    ) -> Result<Vec<Future<T>>, ClientError> {
+        let nodes: Vec<_> = calls.into_iter().map(Call::into_node).collect();
+        let nested = |node: &Arc<CallNode>| {
+            node.args.iter().any(|arg| matches!(arg, grid_sdk::ArgNode::Call(_)))
+        };
+        // What shares inputs is one submission: they are wanted until all their readers are known.
+        let together = match nodes.iter().any(nested) {
+            true => nodes.len().max(1),
+            false => CALLS_PER_SUBMISSION,
+        };
+        for name in bundle_names(&nodes) {
+            if self.link.known_bundle(name).is_none() {
+                self.bundle(name).await?;
+            }
+        }
+        let find = |name: &str| {
+            let known = self.link.known_bundle(name).map(|info| info.hash);
+            known.ok_or_else(|| ClientError::Value(format!("bundle `{name}` is not known")))
+        };
+        let mut futures = Vec::with_capacity(nodes.len());
+        for part in nodes.chunks(together) {
+            let mut plan = Plan::default();
+            let keys: Vec<_> =
+                part.iter().map(|node| plan.add_tree(node, &find)).collect::<Result<_, _>>()?;
+            futures.extend(self.submit_plan(plan, keys).await?);
+        }
+        Ok(futures)
+    }
+
+    /// Submits calls that are known by name and encoded value only.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn submit_raw(
+        &self,
+        calls: impl IntoIterator<Item = RawCall>,
+    ) -> Result<Vec<Future<grid_sdk::Value>>, ClientError> {
+        let mut calls = calls.into_iter().peekable();
+        let mut futures = Vec::new();
+        while calls.peek().is_some() {
+            let mut plan = Plan::default();
+            let mut keys = Vec::new();
+            while plan.len() < CALLS_PER_SUBMISSION
+                && let Some(call) = calls.next()
+            {
+                keys.push(plan.add_raw(call)?);
+            }
+            futures.extend(self.submit_plan(plan, keys).await?);
+        }
+        Ok(futures)
+    }
+
+    async fn submit_plan<T>(
+        &self,
+        plan: Plan,
+        keys: Vec<Key>,
+    ) -> Result<Vec<Future<T>>, ClientError> {
+        let futures = keys.iter().map(|key| Future::new(&self.link, *key)).collect();
+        self.link.submit(plan.into_pieces(keys.clone()), &keys).await?;
+        Ok(futures)
+    }
+
+    /// Waits for all results, in order.
+    ///
+    /// # Errors
+    /// The first failure in that order.
+    pub async fn gather<T: FromValue>(&self, futures: &[Future<T>]) -> Result<Vec<T>, ClientError> {
+        let mut results = Vec::with_capacity(futures.len());
+        for future in futures {
+            results.push(future.result().await?);
+        }
+        Ok(results)
+    }
+
+    /// Cancels a call: this client's interest in it and in all that depends on it, with `force`
+    /// everybody's. What nobody wants then is stopped, even a running loop.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn cancel(&self, keys: Vec<Key>, force: bool) -> Result<(), ClientError> {
+        self.link.send(FromClient::Cancel { keys, force }).await
+    }
+
+    /// Everything at a glance.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn status(&self) -> Result<GridStatus, ClientError> {
+        match self.link.ask(Query::Status).await? {
+            Answer::Status(status) => Ok(status),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The connected workers.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn workers(&self) -> Result<Vec<WorkerInfo>, ClientError> {
+        match self.link.ask(Query::Workers).await? {
+            Answer::Workers(workers) => Ok(workers),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Counters by task.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn counts(&self) -> Result<Vec<TaskCounts>, ClientError> {
+        match self.link.ask(Query::Counts).await? {
+            Answer::Counts(counts) => Ok(counts),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Calls whose keys begin with `prefix`, in a state or in any; at most `count_max`.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn calls(
+        &self,
+        prefix: &str,
+        state: Option<&str>,
+        count_max: u32,
+    ) -> Result<Vec<CallInfo>, ClientError> {
+        let (prefix, state) = (prefix.to_owned(), state.map(str::to_owned));
+        match self.link.ask(Query::Calls { prefix, state, count_max }).await? {
+            Answer::Calls(calls) => Ok(calls),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The bundles that the grid has.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn bundles(&self) -> Result<Vec<BundleInfo>, ClientError> {
+        match self.link.ask(Query::Bundles).await? {
+            Answer::Bundles(bundles) => Ok(bundles),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The bundle of a name, `name@version`, hash, or prefix of a hash.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when there is none.
+    pub async fn bundle(&self, wanted: &str) -> Result<BundleInfo, ClientError> {
+        match self.link.ask(Query::Bundle(wanted.to_owned())).await? {
+            Answer::Bundle(info) => {
+                self.link.remember_bundle(info.clone());
+                Ok(info)
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The hash of the bundle that this client uses for a name, if it has used it.
+    #[must_use]
+    pub fn known_bundle(&self, name: &str) -> Option<BundleHash> {
+        self.link.known_bundle(name).map(|info| info.hash)
+    }
+}
+
+pub(crate) fn unexpected(answer: &Answer) -> ClientError {
+    ClientError::Net(format!("the scheduler answered something else: {answer:?}"))
+}
+
+/// The bundles that calls name, each once.
+fn bundle_names(roots: &[Arc<CallNode>]) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    let mut stack: Vec<_> = roots.iter().collect();
+    while let Some(node) = stack.pop() {
+        if !seen.insert(Arc::as_ptr(node)) {
+            continue;
+        }
+        if !names.contains(&node.bundle) {
+            names.push(node.bundle);
+        }
+        for arg in &node.args {
+            if let grid_sdk::ArgNode::Call(input) = arg {
+                stack.push(input);
+            }
+        }
+    }
+    names
+}

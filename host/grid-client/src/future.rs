@@ -1,0 +1,98 @@
+//! Futures: handles on calls.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use grid_proto::{Codec, Key, Value};
+use grid_sdk::{ArgNode, FromValue, IntoArg};
+
+use crate::error::ClientError;
+use crate::fetch;
+use crate::link::Link;
+use crate::slot::Slot;
+
+/// A handle on a call whose result is a `T`. Clones are handles on the same call; when the last one
+/// is dropped, the grid frees the result, or stops the call if nobody else wants it.
+pub struct Future<T> {
+    key: Key,
+    link: Arc<Link>,
+    slot: Arc<Slot>,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T> Future<T> {
+    pub(crate) fn new(link: &Arc<Link>, key: Key) -> Self {
+        let slot = link.hold(key);
+        Self { key, link: Arc::clone(link), slot, output: PhantomData }
+    }
+
+    /// The call's key.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Whether the call has ended, with or without a result.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        !self.slot.is_pending()
+    }
+
+    /// Waits until the call has ended, with or without a result; fetches nothing.
+    pub async fn wait(&self) {
+        self.slot.ended().await;
+    }
+
+    /// Waits for the result and gives its bytes.
+    ///
+    /// # Errors
+    /// [`ClientError::Failed`] when the call has no result; others when it cannot be had.
+    pub async fn value(&self) -> Result<Value, ClientError> {
+        fetch::value(&self.link, &self.slot, self.key).await
+    }
+}
+
+impl<T: FromValue> Future<T> {
+    /// Waits for the result.
+    ///
+    /// # Errors
+    /// [`ClientError::Failed`] when the call has no result; [`ClientError::Value`] when it is not a
+    /// `T`; others when it cannot be had.
+    pub async fn result(&self) -> Result<T, ClientError> {
+        let Value { codec, bytes } = self.value().await?;
+        let codec = match codec {
+            Codec::Msgpack => grid_sdk::Codec::Msgpack,
+            Codec::Raw => grid_sdk::Codec::Raw,
+            Codec::Arrow => grid_sdk::Codec::Arrow,
+        };
+        T::from_value(grid_sdk::Value { codec, bytes }).map_err(|error| {
+            let key = self.key.short();
+            ClientError::Value(format!("the result of `{key}` cannot be read: {error}"))
+        })
+    }
+}
+
+impl<T> Clone for Future<T> {
+    fn clone(&self) -> Self {
+        Self::new(&self.link, self.key)
+    }
+}
+
+impl<T> Drop for Future<T> {
+    fn drop(&mut self) {
+        self.link.let_go(self.key);
+    }
+}
+
+impl<T> fmt::Debug for Future<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Future").field("key", &self.key).field("done", &self.is_done()).finish()
+    }
+}
+
+impl<T> IntoArg<T> for &Future<T> {
+    fn into_arg(self) -> ArgNode {
+        ArgNode::Key(self.key.0)
+    }
+}

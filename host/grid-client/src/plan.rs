@@ -1,0 +1,177 @@
+//! From trees of calls to submissions: flat lists, inputs before their readers, keys computed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use grid_proto::message::Submission;
+use grid_proto::{
+    Arg, BundleHash, CallOptions, CallSpec, Codec, Key, TaskLimits, TaskRef, Value, call,
+};
+use grid_sdk::{ArgNode, CallNode};
+
+use crate::error::ClientError;
+
+/// Calls that one piece of a submission carries at most.
+const CALLS_PER_PIECE_MAX: usize = 2_000;
+/// Bytes of arguments that one piece carries at most, were its last call small.
+const BYTES_PER_PIECE_MAX: usize = 1 << 20;
+
+/// A call by names and encoded values, for programs that learn tasks at run time.
+#[derive(Clone, Debug)]
+pub struct RawCall {
+    /// The bundle.
+    pub bundle: BundleHash,
+    /// The task.
+    pub task: String,
+    /// Equal arguments give equal results.
+    pub pure: bool,
+    /// Values, or keys of calls that the grid knows.
+    pub args: Vec<Arg>,
+    /// What the caller says about the call.
+    pub options: CallOptions,
+}
+
+/// A submission under construction.
+#[derive(Default)]
+pub(crate) struct Plan {
+    tasks: Vec<TaskRef>,
+    task_numbers: HashMap<TaskRef, u32>,
+    calls: Vec<CallSpec>,
+    known: HashMap<Key, ()>,
+    /// Keys of nodes, by their address: a node at two places is one call.
+    nodes: HashMap<*const CallNode, Key>,
+}
+
+// The addresses are only compared, never followed.
+impl Plan {
+    /// Adds a call; gives its key.
+    pub(crate) fn add_raw(&mut self, raw: RawCall) -> Result<Key, ClientError> {
+        let key = match raw.pure {
+            true => call::pure_key(raw.bundle, &raw.task, &raw.args),
+            false => random_key()?,
+        };
+        if self.known.insert(key, ()).is_none() {
+            let task = self.task_number(TaskRef { bundle: raw.bundle, task: raw.task });
+            self.calls.push(CallSpec { key, task, args: raw.args, options: raw.options });
+        }
+        Ok(key)
+    }
+
+    /// Adds a tree of calls; gives the root's key. `bundle` finds the hash of a bundle's name.
+    pub(crate) fn add_tree(
+        &mut self,
+        root: &Arc<CallNode>,
+        bundle: &impl Fn(&str) -> Result<BundleHash, ClientError>,
+    ) -> Result<Key, ClientError> {
+        // Depth first with a list of its own: a chain may be longer than the stack.
+        let mut stack = vec![(Arc::clone(root), false)];
+        while let Some((node, inputs_done)) = stack.pop() {
+            if self.nodes.contains_key(&Arc::as_ptr(&node)) {
+                continue;
+            }
+            if inputs_done {
+                let key = self.add_node(&node, bundle)?;
+                self.nodes.insert(Arc::as_ptr(&node), key);
+                continue;
+            }
+            let inputs = node.args.iter().rev().filter_map(|arg| match arg {
+                ArgNode::Call(input) => Some((Arc::clone(input), false)),
+                ArgNode::Value { .. } | ArgNode::Key(_) | ArgNode::Unencodable { .. } => None,
+            });
+            let inputs: Vec<_> = inputs.collect();
+            stack.push((node, true));
+            stack.extend(inputs);
+        }
+        Ok(self.nodes[&Arc::as_ptr(root)])
+    }
+
+    fn add_node(
+        &mut self,
+        node: &CallNode,
+        bundle: &impl Fn(&str) -> Result<BundleHash, ClientError>,
+    ) -> Result<Key, ClientError> {
+        let arg = |arg: &ArgNode| match arg {
+            ArgNode::Value { codec, bytes } => {
+                Ok(Arg::Value(Value { codec: codec_of(*codec), bytes: bytes.clone() }))
+            }
+            ArgNode::Call(input) => Ok(Arg::Key(self.nodes[&Arc::as_ptr(input)])),
+            ArgNode::Key(key) => Ok(Arg::Key(Key(*key))),
+            ArgNode::Unencodable { message } => Err(ClientError::Value(format!(
+                "an argument of `{}` cannot be encoded: {message}",
+                node.task
+            ))),
+        };
+        let args = node.args.iter().map(arg).collect::<Result<_, _>>()?;
+        let timeout_ms = node
+            .options
+            .timeout
+            .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+        let options = CallOptions {
+            priority: node.options.priority,
+            retries: node.options.retries,
+            limits: TaskLimits { memory_bytes: node.options.memory_bytes, timeout_ms },
+        };
+        let (bundle, task) = (bundle(node.bundle)?, node.task.to_owned());
+        self.add_raw(RawCall { bundle, task, pure: node.pure, args, options })
+    }
+
+    fn task_number(&mut self, task: TaskRef) -> u32 {
+        if let Some(number) = self.task_numbers.get(&task) {
+            return *number;
+        }
+        let number = u32::try_from(self.tasks.len()).unwrap_or(u32::MAX);
+        self.tasks.push(task.clone());
+        self.task_numbers.insert(task, number);
+        number
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// The pieces of the submission; the last carries what is wanted.
+    pub(crate) fn into_pieces(self, wanted: Vec<Key>) -> Vec<Submission> {
+        let mut pieces = vec![Submission { tasks: self.tasks, ..Submission::default() }];
+        let mut bytes = 0;
+        for spec in self.calls {
+            let size: usize = spec.args.iter().map(inline_bytes).sum();
+            let piece = pieces.last().expect("there is a first piece");
+            let full = piece.calls.len() >= CALLS_PER_PIECE_MAX
+                || (bytes + size > BYTES_PER_PIECE_MAX && !piece.calls.is_empty());
+            if full {
+                pieces.push(Submission::default());
+                bytes = 0;
+            }
+            bytes += size;
+            pieces.last_mut().expect("there is a first piece").calls.push(spec);
+        }
+        let last = pieces.len() - 1;
+        for piece in &mut pieces[..last] {
+            piece.more = true;
+        }
+        pieces[last].wanted = wanted;
+        pieces
+    }
+}
+
+fn inline_bytes(arg: &Arg) -> usize {
+    match arg {
+        Arg::Value(value) => value.bytes.len(),
+        Arg::Key(key) => key.0.len(),
+    }
+}
+
+fn codec_of(codec: grid_sdk::Codec) -> Codec {
+    match codec {
+        grid_sdk::Codec::Msgpack => Codec::Msgpack,
+        grid_sdk::Codec::Raw => Codec::Raw,
+        grid_sdk::Codec::Arrow => Codec::Arrow,
+    }
+}
+
+fn random_key() -> Result<Key, ClientError> {
+    let mut key = Key([0; 32]);
+    getrandom::fill(&mut key.0)
+        .map_err(|error| ClientError::Value(format!("the system gives no randomness: {error}")))?;
+    Ok(key)
+}

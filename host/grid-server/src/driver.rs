@@ -1,0 +1,232 @@
+//! The driver: one task that owns the machine.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use grid_net::{Connection, Endpoint, Outbox};
+use grid_proto::message::{Answer, FromClient, FromWorker, ToClient, ToWorker};
+use grid_proto::report::GridStatus;
+use grid_proto::{ClientId, WorkerId};
+use grid_scheduler::{Action, Event, Now, Scheduler};
+use tokio::sync::mpsc;
+
+use crate::bundle_files::BundleFiles;
+use crate::config::ServerConfig;
+use crate::error::ServerError;
+use crate::{process, session};
+
+/// Batches that wait for the driver; sessions beyond that wait with reading.
+const INPUTS_MAX: usize = 1_024;
+/// Batches that one turn of the loop takes before it looks at the machine's actions.
+const TURN_MAX: usize = 64;
+
+/// What sessions tell the driver.
+pub(crate) enum Input {
+    Client(ClientId, Connection, Outbox<ToClient>),
+    FromClient(ClientId, Vec<FromClient>),
+    ClientGone(ClientId),
+    Worker(WorkerId, Connection, Outbox<ToWorker>),
+    FromWorker(WorkerId, Vec<FromWorker>),
+    WorkerGone(WorkerId),
+    Event(Box<Event>),
+}
+
+/// The way to the driver.
+#[derive(Clone)]
+pub(crate) struct Inputs {
+    queue: mpsc::Sender<Input>,
+    ids: Arc<AtomicU32>,
+}
+
+/// A scheduler.
+pub struct Server {
+    endpoint: Endpoint,
+    machine: Scheduler,
+    files: Arc<BundleFiles>,
+    started: Instant,
+    clients: BTreeMap<ClientId, Session<ToClient>>,
+    workers: BTreeMap<WorkerId, Session<ToWorker>>,
+}
+
+struct Session<T> {
+    connection: Connection,
+    outbox: Outbox<T>,
+}
+
+impl Inputs {
+    /// Waits while the driver is behind. After its end, nobody is there to hear.
+    pub(crate) async fn send(&self, input: Input) {
+        let _ = self.queue.send(input).await;
+    }
+
+    /// Numbers connections; no number is given twice.
+    pub(crate) fn next_id(&self) -> u32 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Server {
+    /// A scheduler with the bundles of its state directory.
+    ///
+    /// # Errors
+    /// [`ServerError::State`].
+    pub fn new(config: ServerConfig, endpoint: Endpoint) -> Result<Self, ServerError> {
+        let files = BundleFiles::open(&config.state_dir)?;
+        let mut machine = Scheduler::new(config.scheduler);
+        for restored in files.restore() {
+            let event = Event::BundleRestored {
+                hash: restored.hash,
+                size_bytes: restored.size_bytes,
+                description: restored.description,
+            };
+            machine.handle(Now::default(), event);
+        }
+        Ok(Self {
+            endpoint,
+            machine,
+            files: Arc::new(files),
+            started: Instant::now(),
+            clients: BTreeMap::new(),
+            workers: BTreeMap::new(),
+        })
+    }
+
+    /// Schedules until `shutdown` resolves, then says goodbye to everybody.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        let (queue, mut inputs) = mpsc::channel(INPUTS_MAX);
+        let to_driver = Inputs { queue, ids: Arc::default() };
+        let accepting = tokio::spawn(session::accept(
+            self.endpoint.clone(),
+            Arc::clone(&self.files),
+            to_driver,
+        ));
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut turn = Vec::with_capacity(TURN_MAX);
+        loop {
+            let timeout = self.until_timeout();
+            tokio::select! {
+                _ = inputs.recv_many(&mut turn, TURN_MAX) => {}
+                () = tokio::time::sleep(timeout) => {
+                    let now = self.now();
+                    self.machine.handle_timeout(now);
+                }
+                () = &mut shutdown => break,
+            }
+            for input in turn.drain(..) {
+                self.on_input(input);
+            }
+            let now = self.now();
+            self.machine.flush(now);
+            self.carry_out();
+        }
+        accepting.abort();
+        for session in self.clients.values() {
+            session.connection.close("the scheduler is stopping");
+        }
+        for session in self.workers.values() {
+            session.connection.close("the scheduler is stopping");
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn until_timeout(&self) -> Duration {
+        const IDLE: Duration = Duration::from_secs(60);
+        let timeout = self.machine.poll_timeout();
+        timeout.map_or(IDLE, |at| Duration::from_micros(at.0.saturating_sub(self.now().0)))
+    }
+
+    fn on_input(&mut self, input: Input) {
+        let now = self.now();
+        match input {
+            Input::Client(id, connection, outbox) => {
+                self.clients.insert(id, Session { connection, outbox });
+                self.machine.handle(now, Event::ClientConnected(id));
+            }
+            Input::FromClient(id, batch) => {
+                for message in batch {
+                    self.machine.handle(now, Event::Client(id, message));
+                }
+            }
+            Input::ClientGone(id) => {
+                self.clients.remove(&id);
+                self.machine.handle(now, Event::ClientGone(id));
+            }
+            Input::Worker(id, connection, outbox) => {
+                self.workers.insert(id, Session { connection, outbox });
+            }
+            Input::FromWorker(id, batch) => {
+                for message in batch {
+                    let event = match message {
+                        FromWorker::Register(registration) => {
+                            tracing::info!(worker = %registration.name, "a worker connected");
+                            Event::WorkerConnected(id, registration)
+                        }
+                        message => Event::Worker(id, message),
+                    };
+                    self.machine.handle(now, event);
+                }
+            }
+            Input::WorkerGone(id) => {
+                self.workers.remove(&id);
+                self.machine.handle(now, Event::WorkerGone(id));
+            }
+            Input::Event(event) => self.machine.handle(now, *event),
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::ToClient(id, message) => {
+                    let message = self.completed(message);
+                    deliver(self.clients.get(&id), message);
+                }
+                Action::ToWorker(id, message) => deliver(self.workers.get(&id), message),
+                Action::CloseWorker(id, reason) => {
+                    tracing::warn!(worker = %id, %reason, "a worker is cut off");
+                    if let Some(session) = self.workers.get(&id) {
+                        session.connection.close(&reason);
+                    }
+                }
+                Action::BundleAccepted(hash, description) => {
+                    if let Err(error) = self.files.accept(hash, &description) {
+                        tracing::warn!(%hash, %error, "the bundle will be forgotten at a restart");
+                    }
+                }
+                Action::BundleRejected(hash) => self.files.remove(hash),
+            }
+        }
+    }
+
+    /// Adds what only the host knows.
+    fn completed(&self, message: ToClient) -> ToClient {
+        match message {
+            ToClient::Answer { request, answer: Answer::Status(status) } => {
+                let status = GridStatus {
+                    address: self.endpoint.address(),
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    pid: std::process::id(),
+                    uptime_ms: self.now().0 / 1_000,
+                    resident_bytes: process::resident_bytes(),
+                    ..status
+                };
+                ToClient::Answer { request, answer: Answer::Status(status) }
+            }
+            message => message,
+        }
+    }
+}
+
+fn deliver<T>(session: Option<&Session<T>>, message: T) {
+    let Some(session) = session else { return };
+    if let Err(error) = session.outbox.push(message) {
+        // Its session ends and tells the machine.
+        session.connection.close(&error.to_string());
+    }
+}

@@ -1,0 +1,93 @@
+//! Sessions: one connection each, its messages on their way to the driver.
+
+use std::sync::Arc;
+
+use grid_net::{Connection, Endpoint, Inbox, Kind, NetError, channel};
+use grid_proto::frame::Message;
+use grid_proto::message::{FromClient, FromWorker, ToClient, ToWorker};
+use grid_proto::{ClientId, WorkerId};
+
+use crate::bulk;
+use crate::bundle_files::BundleFiles;
+use crate::driver::{Input, Inputs};
+
+/// Messages that wait for a client or worker to take them; one that is further behind is cut off.
+const OUTBOX_MAX: usize = 1 << 18;
+
+/// Takes connections until the endpoint is closed.
+pub(crate) async fn accept(endpoint: Endpoint, files: Arc<BundleFiles>, inputs: Inputs) {
+    while let Some(connection) = endpoint.accept().await {
+        tokio::spawn(connected(connection, Arc::clone(&files), inputs.clone()));
+    }
+}
+
+async fn connected(connection: Connection, files: Arc<BundleFiles>, inputs: Inputs) {
+    loop {
+        match connection.accept().await {
+            Ok((Kind::Bulk, send, recv)) => {
+                let answer = bulk::answer(send, recv, Arc::clone(&files), inputs.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = answer.await {
+                        tracing::debug!(%error, "a bulk stream ended early");
+                    }
+                });
+            }
+            Ok((Kind::Client, send, recv)) => {
+                let (outbox, inbox) = channel::<ToClient, FromClient>(send, recv, OUTBOX_MAX);
+                let id = ClientId(inputs.next_id());
+                inputs.send(Input::Client(id, connection.clone(), outbox)).await;
+                tokio::spawn(serve_client(id, connection.clone(), inbox, inputs.clone()));
+            }
+            Ok((Kind::Worker, send, recv)) => {
+                let (outbox, inbox) = channel::<ToWorker, FromWorker>(send, recv, OUTBOX_MAX);
+                let id = WorkerId(inputs.next_id());
+                inputs.send(Input::Worker(id, connection.clone(), outbox)).await;
+                tokio::spawn(serve_worker(id, connection.clone(), inbox, inputs.clone()));
+            }
+            Err(error @ (NetError::Version { .. } | NetError::NotGrid(_))) => {
+                tracing::warn!(%error, "a stream was refused");
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+async fn serve_client(
+    id: ClientId,
+    connection: Connection,
+    mut inbox: Inbox<FromClient>,
+    inputs: Inputs,
+) {
+    while let Some(batch) = next(&mut inbox, &connection).await {
+        inputs.send(Input::FromClient(id, batch)).await;
+    }
+    inputs.send(Input::ClientGone(id)).await;
+}
+
+async fn serve_worker(
+    id: WorkerId,
+    connection: Connection,
+    mut inbox: Inbox<FromWorker>,
+    inputs: Inputs,
+) {
+    while let Some(batch) = next(&mut inbox, &connection).await {
+        inputs.send(Input::FromWorker(id, batch)).await;
+    }
+    inputs.send(Input::WorkerGone(id)).await;
+}
+
+/// The next batch. A peer that sends what is no message is told so and cut off.
+async fn next<T>(inbox: &mut Inbox<T>, connection: &Connection) -> Option<Vec<T>>
+where
+    Vec<T>: Message,
+{
+    match inbox.recv().await {
+        Ok(batch) => batch,
+        Err(error @ NetError::Frame(_)) => {
+            tracing::warn!(%error, "a peer is cut off");
+            connection.close(&error.to_string());
+            None
+        }
+        Err(_) => None,
+    }
+}
