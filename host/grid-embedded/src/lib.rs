@@ -1,0 +1,218 @@
+//! A whole grid in one process: the scheduler and the workers of the separate processes, each on a
+//! thread of its own, joined by the in-memory twin of the network or, where others shall connect,
+//! by QUIC.
+//!
+//! What it is not: another scheduler or another worker. It only wires the same ones together.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let grid = grid_embedded::Embedded::start(grid_embedded::EmbeddedConfig::default())?;
+//! let client = grid.client().await?;
+//! client.deploy(&std::fs::read("target/bundles/hello.wasm")?, false).await?;
+//! # Ok(()) }
+//! ```
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use grid_client::{Client, ClientError};
+use grid_net::{Endpoint, Identity, MemoryHub, NetError};
+use grid_sandbox::EngineConfig;
+use grid_server::{Server, ServerConfig, ServerError};
+use grid_worker::{Worker, WorkerConfig, WorkerError};
+use tokio::sync::watch;
+
+/// How long the parts of one process may take to find each other.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a grid in one process is made of.
+#[derive(Clone, Debug)]
+pub struct EmbeddedConfig {
+    /// Workers; each has its engine and its io thread.
+    pub workers: usize,
+    /// Slots of each worker.
+    pub slots: usize,
+    /// Where bundles are kept.
+    pub state_dir: PathBuf,
+    /// The sandbox engines' configuration; `slots` above wins.
+    pub engine: EngineConfig,
+    /// Listen for clients of other processes; `None` joins everything in memory.
+    pub listen: Option<(SocketAddr, Identity)>,
+}
+
+/// Why a grid in one process could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedError {
+    /// The network part.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The scheduler.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A worker.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// A thread or its runtime.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// A thread ended before it said that it is ready.
+    #[error("a part of the grid ended before it was ready")]
+    Ended,
+}
+
+/// A running grid. Dropping it stops everything and waits for it.
+pub struct Embedded {
+    hub: MemoryHub,
+    identity: Option<Identity>,
+    address: String,
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Default for EmbeddedConfig {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            slots: std::thread::available_parallelism().map_or(1, usize::from),
+            state_dir: std::env::temp_dir().join(format!("grid-{}", std::process::id())),
+            engine: EngineConfig::default(),
+            listen: None,
+        }
+    }
+}
+
+impl Embedded {
+    /// Starts the scheduler and the workers; returns when the scheduler listens.
+    ///
+    /// # Errors
+    /// [`EmbeddedError`].
+    pub fn start(config: EmbeddedConfig) -> Result<Self, EmbeddedError> {
+        let hub = MemoryHub::new();
+        let (stop, stopped) = watch::channel(false);
+        let identity = config.listen.as_ref().map(|(_, identity)| identity.clone());
+        let (ready, address) = mpsc::channel();
+        let mut grid =
+            Self { hub: hub.clone(), identity, address: String::new(), stop, threads: Vec::new() };
+
+        let server_config = ServerConfig {
+            state_dir: config.state_dir.clone(),
+            scheduler: grid_scheduler::Config::default(),
+        };
+        let (listen, server_hub, until) = (config.listen.clone(), hub, stopped.clone());
+        grid.spawn("scheduler", async move {
+            let endpoint = match &listen {
+                Some((address, identity)) => Endpoint::quic(*address, identity),
+                None => Endpoint::memory(&server_hub, "scheduler"),
+            };
+            let made = endpoint.map_err(EmbeddedError::from).and_then(|endpoint| {
+                let address = endpoint.address();
+                Ok((Server::new(server_config, endpoint.clone())?, endpoint, address))
+            });
+            match made {
+                Ok((server, endpoint, address)) => {
+                    let _ = ready.send(Ok(address));
+                    server.run(stop_asked(until)).await;
+                    endpoint.close().await;
+                }
+                Err(error) => drop(ready.send(Err(error))),
+            }
+        })?;
+        grid.address = address.recv().map_err(|_| EmbeddedError::Ended)??;
+        for number in 0..config.workers {
+            grid.start_worker(number, &config, stopped.clone())?;
+        }
+        Ok(grid)
+    }
+
+    fn start_worker(
+        &mut self,
+        number: usize,
+        config: &EmbeddedConfig,
+        until: watch::Receiver<bool>,
+    ) -> Result<(), EmbeddedError> {
+        let worker_config = WorkerConfig {
+            name: format!("worker-{number}"),
+            scheduler: self.address.clone(),
+            slots: config.slots,
+            engine: config.engine.clone(),
+            connect_timeout: CONNECT_TIMEOUT,
+        };
+        let (ready, started) = mpsc::channel();
+        let (hub, listen) = (self.hub.clone(), config.listen.clone());
+        self.spawn(&format!("worker-{number}"), async move {
+            let made = worker_endpoint(&hub, listen.as_ref(), number)
+                .map_err(EmbeddedError::from)
+                .and_then(|endpoint| Ok((Worker::new(worker_config, endpoint.clone())?, endpoint)));
+            match made {
+                Ok((worker, endpoint)) => {
+                    let _ = ready.send(Ok(()));
+                    // It ends when it is asked to, or when the scheduler is gone for good.
+                    let _ = worker.run(stop_asked(until)).await;
+                    endpoint.close().await;
+                }
+                Err(error) => drop(ready.send(Err(error))),
+            }
+        })?;
+        started.recv().map_err(|_| EmbeddedError::Ended)?
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), EmbeddedError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let builder = std::thread::Builder::new().name(name.to_owned());
+        self.threads.push(builder.spawn(move || runtime.block_on(work))?);
+        Ok(())
+    }
+
+    /// The scheduler's address.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A new client of this grid. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`Client::connect_over`].
+    pub async fn client(&self) -> Result<Client, ClientError> {
+        static CLIENTS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = CLIENTS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let endpoint = match &self.identity {
+            Some(identity) => Endpoint::quic(([127, 0, 0, 1], 0).into(), identity)?,
+            None => Endpoint::memory(&self.hub, &format!("client-{number}"))?,
+        };
+        Client::connect_over(endpoint, &self.address, CONNECT_TIMEOUT).await
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn worker_endpoint(
+    hub: &MemoryHub,
+    listen: Option<&(SocketAddr, Identity)>,
+    number: usize,
+) -> Result<Endpoint, NetError> {
+    match listen {
+        Some((address, identity)) => Endpoint::quic((address.ip(), 0).into(), identity),
+        None => Endpoint::memory(hub, &format!("worker-{number}")),
+    }
+}
+
+async fn stop_asked(mut until: watch::Receiver<bool>) {
+    // An error means that the grid is gone: the same as asked.
+    let _ = until.wait_for(|stop| *stop).await;
+}
