@@ -1,1 +1,35 @@
-//! The attribute #[task].
+//! The attribute `#[grid_sdk::task]`. Use it through `grid-sdk`, which documents and tests it.
+
+mod expand;
+mod options;
+mod signature;
+mod units;
+
+use proc_macro::TokenStream;
+
+/// Makes a task of a function.
+///
+/// The function stays as it is: call it, test it and debug it natively. Beside it stands a type of
+/// the same name with `call(arguments...) -> Call<Output>`, where each argument is a value, a call,
+/// or a client's future. A function that returns `Result<T, E>` gives a `Call<T>`; `E` is an error,
+/// a text, `anyhow::Error`, or anything with `Display`.
+///
+/// Parameters and results are owned types: `String`, not `&str`. The first paragraph of the
+/// documentation goes into the bundle, as do the names and types of the parameters.
+///
+/// # Options
+///
+/// `#[task(memory = "64MiB", timeout = "5s", retries = 2, pure = false, reads = "/flights")]`
+///
+/// - `pure`: equal arguments give equal results, so the grid runs equal calls once and shares the
+///   result. **The default is `true`**; say `pure = false` for a task that reads the clock, random
+///   numbers, or data that changes.
+/// - `memory`: what one call may use, in `B`, `KiB`, `MiB`, `GiB` (or `kB`, `MB`, `GB`).
+/// - `timeout`: wall time of one attempt, in `ms`, `s`, `min`, `h`.
+/// - `retries`: how often a failed call is tried again; 0 is the default.
+/// - `reads`, `writes`: guest paths of directories that the task wants, one text or a list of
+///   them: `reads = ["/flights", "/airports"]`. The operator grants them.
+#[proc_macro_attribute]
+pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand::task(options.into(), item.into()).into()
+}

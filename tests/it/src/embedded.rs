@@ -21,6 +21,10 @@ async fn many() {
             let sum: i64 = rmp_serde::from_slice(&future.value().await.unwrap().bytes).unwrap();
             assert_eq!(sum, n + i as i64);
         }
-        println!("{n}: {:?} {:.0}/s", started.elapsed(), n as f64 / started.elapsed().as_secs_f64());
+        println!(
+            "{n}: {:?} {:.0}/s",
+            started.elapsed(),
+            n as f64 / started.elapsed().as_secs_f64()
+        );
     }
 }

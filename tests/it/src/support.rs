@@ -75,7 +75,10 @@ pub(crate) async fn submit(client: &Client, call: RawCall) -> Future<grid_sdk::V
 }
 
 /// Asks until the answer is yes.
-pub(crate) async fn eventually<F: std::future::Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
+pub(crate) async fn eventually<F: std::future::Future<Output = bool>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) {
     let started = Instant::now();
     while !ask().await {
         assert!(started.elapsed() < PATIENCE, "never came about: {what}");

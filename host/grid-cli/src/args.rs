@@ -1,0 +1,77 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::command::{
+    build, bundles, cancel, compile, completions, demo, deploy, inspect, new, run, scheduler,
+    status, tasks, toolchain, traps, up, worker, workers,
+};
+
+/// A compute grid whose tasks are WebAssembly components, run in sandboxes with hard limits.
+#[derive(Parser, Debug)]
+#[command(name = "grid", version, propagate_version = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the task returned an error
+  2  wrong usage of this command line
+  3  the sandbox stopped the task (trap, limit, cancelled)
+  4  refused: no such bundle, task or key, wrong arguments, not a bundle, name taken
+  5  the grid cannot be reached, or is of another version or identity
+  6  something on this machine: a file, a port, a build, a toolchain";
+
+/// Options of every command.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Global {
+    /// The scheduler's address.
+    #[arg(long, global = true, env = "GRID_SCHEDULER", default_value = "127.0.0.1:8786")]
+    pub(crate) scheduler: String,
+    /// The directory with the grid's identity; made if there is none. By default
+    /// `~/.local/share/grid/identity`.
+    #[arg(long, global = true, env = "GRID_IDENTITY", value_name = "DIR")]
+    pub(crate) identity: Option<PathBuf>,
+    /// Seconds that connecting may take.
+    #[arg(long, global = true, default_value_t = 3.0, value_name = "SECONDS")]
+    pub(crate) connect_timeout: f64,
+    /// Results as JSON, for programs.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say more on standard error; twice for even more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Up(up::Up),
+    Scheduler(scheduler::SchedulerCommand),
+    Worker(worker::WorkerCommand),
+    New(new::New),
+    Build(build::Build),
+    Deploy(deploy::Deploy),
+    Bundles(bundles::Bundles),
+    Inspect(inspect::Inspect),
+    Run(run::Run),
+    Status(status::Status),
+    Workers(workers::Workers),
+    Tasks(tasks::Tasks),
+    Calls(tasks::Calls),
+    Traps(traps::Traps),
+    Cancel(cancel::Cancel),
+    Demo(demo::Demo),
+    #[command(subcommand)]
+    Toolchain(toolchain::Toolchain),
+    Completions(completions::Completions),
+    /// Compile a bundle from standard input to standard output; the worker's own helper.
+    #[command(hide = true)]
+    CompileBundle(compile::CompileBundle),
+}

@@ -1,0 +1,65 @@
+//! The commands, one file each.
+
+pub(crate) mod build;
+pub(crate) mod bundles;
+pub(crate) mod cancel;
+pub(crate) mod compile;
+pub(crate) mod completions;
+pub(crate) mod demo;
+pub(crate) mod deploy;
+pub(crate) mod inspect;
+pub(crate) mod new;
+pub(crate) mod run;
+pub(crate) mod scheduler;
+pub(crate) mod status;
+pub(crate) mod tasks;
+pub(crate) mod toolchain;
+pub(crate) mod traps;
+pub(crate) mod up;
+pub(crate) mod worker;
+pub(crate) mod workers;
+
+use std::future::Future;
+
+use crate::args::{Cli, Command};
+use crate::error::CliError;
+use crate::output::Output;
+
+/// Carries out what was typed.
+pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
+    let Cli { global, command } = cli;
+    let output = Output { json: global.json };
+    match command {
+        Command::Up(command) => block_on(command.run(&global, output)),
+        Command::Scheduler(command) => block_on(command.run(&global)),
+        Command::Worker(command) => block_on(command.run(&global)),
+        Command::New(command) => command.run(output),
+        Command::Build(command) => command.run(output),
+        Command::Deploy(command) => block_on(command.run(&global, output)),
+        Command::Bundles(command) => block_on(command.run(&global, output)),
+        Command::Inspect(command) => block_on(command.run(&global, output)),
+        Command::Run(command) => block_on(command.run(&global, output)),
+        Command::Status(command) => block_on(command.run(&global, output)),
+        Command::Workers(command) => block_on(command.run(&global, output)),
+        Command::Tasks(command) => block_on(command.run(&global, output)),
+        Command::Calls(command) => block_on(command.run(&global, output)),
+        Command::Traps(command) => block_on(command.run(&global, output)),
+        Command::Cancel(command) => block_on(command.run(&global, output)),
+        Command::Demo(command) => block_on(command.run(&global)),
+        Command::Toolchain(command) => command.run(output),
+        Command::Completions(command) => {
+            command.run();
+            Ok(())
+        }
+        Command::CompileBundle(_) => Ok(()),
+    }
+}
+
+/// One thread for io: guest code runs on threads of its own.
+fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(work);
+    // A thread that reads standard input cannot be stopped; nobody waits for it.
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,258 @@
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use grid_client::{Client, ClientError, Future, RawCall};
+use grid_embedded::{Embedded, EmbeddedConfig};
+use grid_proto::message::Refusal;
+use grid_proto::report::BundleInfo;
+use grid_proto::{Arg, CallOptions, Codec, TaskDescription, TaskLimits, Value};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value as Json, json};
+
+use super::worker::SandboxArgs;
+use crate::args::Global;
+use crate::error::{CliError, failure_code};
+use crate::json;
+use crate::output::{Output, write_out};
+use crate::size;
+
+/// Run a task and print its result as JSON.
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// A bundle of the grid (name, name@version, hash), or a file, which is deployed first.
+    bundle: String,
+    /// The task.
+    task: String,
+    /// Its arguments, each as JSON; `@FILE` gives a file's bytes as they are.
+    #[arg(allow_hyphen_values = true)]
+    args: Vec<String>,
+    /// One call for each line of a file (`-`: standard input): a JSON list of its arguments, or a
+    /// single argument. Prints one line for each, in order.
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with = "args")]
+    map: Option<PathBuf>,
+    /// Write the result's bytes to a file instead.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "map")]
+    output: Option<PathBuf>,
+    /// Higher runs first.
+    #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
+    priority: i32,
+    /// How often a failed call is tried again.
+    #[arg(long)]
+    retries: Option<u32>,
+    /// Seconds that the call may run.
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<f64>,
+    /// Memory that the call may use.
+    #[arg(long, value_parser = size::parse)]
+    memory: Option<u64>,
+    /// Run even if an equal call has a result.
+    #[arg(long)]
+    impure: bool,
+    /// Use no grid: run in this process, with the limits and grants given here.
+    #[arg(long)]
+    embedded: bool,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
+}
+
+impl Run {
+    pub(crate) async fn run(self, global: &Global, output: Output) -> Result<(), CliError> {
+        if !self.embedded {
+            let client = global.connect().await?;
+            return self.run_on(&client, output).await;
+        }
+        let state_dir = crate::reach::default_state_dir();
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let grid = Embedded::start(EmbeddedConfig {
+            workers: 1,
+            slots: self.sandbox.slots_or(processors),
+            state_dir,
+            engine: self.sandbox.engine()?,
+            listen: None,
+        })?;
+        let client = grid.client().await?;
+        self.run_on(&client, output).await
+    }
+
+    async fn run_on(&self, client: &Client, output: Output) -> Result<(), CliError> {
+        let bundle = self.bundle(client).await?;
+        let Some((_, task)) = bundle.description.task(&self.task) else {
+            let known: Vec<_> = bundle.description.tasks.iter().map(|t| t.name.as_str()).collect();
+            let refusal = Refusal::UnknownTask {
+                bundle: bundle.description.label(),
+                task: self.task.clone(),
+                known: known.join(", "),
+            };
+            return Err(ClientError::from(refusal).into());
+        };
+        match &self.map {
+            Some(file) => self.run_map(client, &bundle, task, file).await,
+            None => self.run_one(client, &bundle, task, output).await,
+        }
+    }
+
+    async fn bundle(&self, client: &Client) -> Result<BundleInfo, CliError> {
+        if self.bundle.ends_with(".wasm") || Path::new(&self.bundle).is_file() {
+            let bytes = std::fs::read(&self.bundle)
+                .with_context(|| format!("cannot read `{}`", self.bundle))?;
+            return Ok(client.deploy(&bytes, self.embedded).await?.info);
+        }
+        Ok(client.bundle(&self.bundle).await?)
+    }
+
+    async fn run_one(
+        &self,
+        client: &Client,
+        bundle: &BundleInfo,
+        task: &TaskDescription,
+        output: Output,
+    ) -> Result<(), CliError> {
+        let args = self.args.iter().map(|text| argument(text)).collect::<Result<_, _>>()?;
+        let mut futures = client.submit_raw([self.call(bundle, task, args)?]).await?;
+        let future = futures.remove(0);
+        let value = tokio::select! {
+            value = future.value() => value?,
+            () = crate::stop::asked(false) => {
+                client.cancel(vec![future.key()], false).await?;
+                client.status().await?;
+                return Err(anyhow!("interrupted; the call was cancelled").into());
+            }
+        };
+        if let Some(path) = &self.output {
+            let name = path.display();
+            std::fs::write(path, &value.bytes).with_context(|| format!("cannot write `{name}`"))?;
+            eprintln!("{} written to {name}", size::human(value.bytes.len() as u64));
+            return Ok(());
+        }
+        let result = json::decode(&value).map_err(|error| anyhow!(error))?;
+        output.show(&result, |result| result.to_string())?;
+        Ok(())
+    }
+
+    /// Many calls: results in order on standard output, progress on standard error.
+    async fn run_map(
+        &self,
+        client: &Client,
+        bundle: &BundleInfo,
+        task: &TaskDescription,
+        file: &Path,
+    ) -> Result<(), CliError> {
+        let calls = read_lines(file)?
+            .iter()
+            .enumerate()
+            .map(|(number, line)| {
+                let args = line_arguments(line).map_err(|error| {
+                    CliError::Usage(format!("{}:{}: {error}", file.display(), number + 1))
+                })?;
+                self.call(bundle, task, args)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let bar = ProgressBar::new(calls.len() as u64).with_style(
+            ProgressStyle::with_template("{bar:30} {pos}/{len}  {per_sec}  {eta} left  {msg}")
+                .map_err(|error| anyhow!(error))?,
+        );
+        let futures = client.submit_raw(calls).await?;
+        let mut failed = 0u64;
+        let mut worst = 0;
+        for future in futures {
+            let line = match result_line(&future).await {
+                Ok(line) => line,
+                Err(CliError::Client(ClientError::Failed(failure))) => {
+                    failed += 1;
+                    worst = worst.max(failure_code(&failure));
+                    bar.set_message(format!("{failed} failed"));
+                    json!({ "error": failure.to_string(), "kind": failure.kind.label() })
+                }
+                Err(error) => return Err(error),
+            };
+            bar.suspend(|| write_out(&line.to_string()));
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        if failed == 0 {
+            return Ok(());
+        }
+        let _ = writeln!(std::io::stderr(), "{failed} of {} calls failed", bar.position());
+        Err(CliError::Shown(worst))
+    }
+
+    fn call(
+        &self,
+        bundle: &BundleInfo,
+        task: &TaskDescription,
+        args: Vec<Arg>,
+    ) -> Result<RawCall, CliError> {
+        // The scheduler says the same; here it is known before anything is sent.
+        let values = args.iter().map(|arg| match arg {
+            Arg::Value(value) => Some(value),
+            Arg::Key(_) => None,
+        });
+        let checked = task.check_arguments(values);
+        checked.map_err(|message| ClientError::from(Refusal::BadArguments { message }))?;
+        let timeout_ms = match self.timeout {
+            None => None,
+            Some(seconds) => {
+                let duration = std::time::Duration::try_from_secs_f64(seconds);
+                let duration = duration.map_err(|error| CliError::Usage(error.to_string()))?;
+                Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+            }
+        };
+        Ok(RawCall {
+            bundle: bundle.hash,
+            task: task.name.clone(),
+            pure: task.pure && !self.impure,
+            args,
+            options: CallOptions {
+                priority: self.priority,
+                retries: self.retries,
+                limits: TaskLimits { memory_bytes: self.memory, timeout_ms },
+            },
+        })
+    }
+}
+
+async fn result_line(future: &Future<grid_sdk::Value>) -> Result<Json, CliError> {
+    let value = future.value().await?;
+    Ok(json::decode(&value).map_err(|error| anyhow!(error))?)
+}
+
+/// `@FILE`, or JSON.
+fn argument(text: &str) -> Result<Arg, CliError> {
+    if let Some(path) = text.strip_prefix('@') {
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read `{path}`"))?;
+        return Ok(Arg::Value(Value { codec: Codec::Raw, bytes }));
+    }
+    let json: Json = serde_json::from_str(text).map_err(|error| {
+        CliError::Usage(format!(
+            "the argument `{text}` is not JSON ({error}); a text needs quotes: '\"{text}\"'"
+        ))
+    })?;
+    encoded(&json).map_err(CliError::Usage)
+}
+
+/// A list of arguments, or a single one.
+fn line_arguments(line: &str) -> Result<Vec<Arg>, String> {
+    match serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))? {
+        Json::Array(args) => args.iter().map(encoded).collect(),
+        single => Ok(vec![encoded(&single)?]),
+    }
+}
+
+fn encoded(json: &Json) -> Result<Arg, String> {
+    json::encode(json).map(Arg::Value)
+}
+
+fn read_lines(file: &Path) -> Result<Vec<String>, CliError> {
+    let reader: Box<dyn BufRead> = match file.to_str() {
+        Some("-") => Box::new(std::io::stdin().lock()),
+        _ => {
+            let opened = std::fs::File::open(file);
+            let opened = opened.with_context(|| format!("cannot read `{}`", file.display()))?;
+            Box::new(std::io::BufReader::new(opened))
+        }
+    };
+    let lines: Vec<_> = reader.lines().collect::<Result<_, _>>()?;
+    Ok(lines.into_iter().filter(|line| !line.trim().is_empty()).collect())
+}

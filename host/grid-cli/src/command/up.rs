@@ -1,0 +1,282 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use grid_client::Client;
+use grid_embedded::{Embedded, EmbeddedConfig};
+use grid_net::Identity;
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::worker::SandboxArgs;
+use crate::args::Global;
+use crate::error::CliError;
+use crate::output::Output;
+use crate::reach::default_state_dir;
+use crate::stop;
+
+/// How long the processes of a grid may take to find each other.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long they may take to stop before they are killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between the death of a worker and the start of its successor.
+const RESTART_WAIT: Duration = Duration::from_millis(500);
+
+/// Run a whole grid on this machine until Ctrl-C: a scheduler and workers.
+#[derive(Args, Debug)]
+pub(crate) struct Up {
+    /// Where the scheduler listens (UDP); port 0 takes any free one.
+    #[arg(long, default_value = "127.0.0.1:8786", value_name = "HOST:PORT")]
+    listen: SocketAddr,
+    /// Worker processes.
+    #[arg(long, default_value_t = 2)]
+    workers: usize,
+    /// Everything in one process.
+    #[arg(long)]
+    embedded: bool,
+    /// Where bundles are kept. By default `~/.local/share/grid/state`.
+    #[arg(long, env = "GRID_STATE", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
+}
+
+/// What `--json` says once the grid is up.
+#[derive(Serialize)]
+struct Running {
+    address: String,
+    scheduler_pid: u32,
+    worker_pids: Vec<u32>,
+}
+
+impl Up {
+    pub(crate) async fn run(self, global: &Global, output: Output) -> Result<(), CliError> {
+        if self.embedded {
+            return self.run_embedded(global, output).await;
+        }
+        let mut processes = Processes::start(&self, global).await?;
+        let client = global.connect_to(&processes.address).await?;
+        let ready = tokio::select! {
+            ready = wait_for_workers(&client, self.workers) => ready,
+            () = stop::asked(false) => Ok(()),
+        };
+        if let Err(error) = ready {
+            processes.stop().await;
+            return Err(error);
+        }
+        drop(client);
+        say_ready(output, &processes.running(), self.workers)?;
+        let mut stop = std::pin::pin!(stop::asked(false));
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                ended = processes.next_end() => {
+                    if let Err(error) = processes.replace(ended, &self, global).await {
+                        processes.stop().await;
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        processes.stop().await;
+        Ok(())
+    }
+
+    async fn run_embedded(self, global: &Global, output: Output) -> Result<(), CliError> {
+        let identity = Identity::load_or_create(&global.identity_dir())?;
+        let grid = Embedded::start(EmbeddedConfig {
+            workers: self.workers,
+            slots: self.sandbox.slots_or(1),
+            state_dir: self.state_dir.clone().unwrap_or_else(default_state_dir),
+            engine: self.sandbox.engine()?,
+            listen: Some((self.listen, identity)),
+        })?;
+        let client = grid.client().await?;
+        wait_for_workers(&client, self.workers).await?;
+        drop(client);
+        let running = Running {
+            address: grid.address().to_owned(),
+            scheduler_pid: std::process::id(),
+            worker_pids: vec![std::process::id()],
+        };
+        say_ready(output, &running, self.workers)?;
+        stop::asked(false).await;
+        Ok(())
+    }
+
+    fn scheduler_args(&self) -> Vec<String> {
+        let mut args = vec!["scheduler".to_owned(), format!("--listen={}", self.listen)];
+        if let Some(directory) = &self.state_dir {
+            args.push(format!("--state-dir={}", directory.display()));
+        }
+        args
+    }
+
+    fn worker_args(&self, name: &str, scheduler: &str) -> Vec<String> {
+        let listen = SocketAddr::new(self.listen.ip(), 0);
+        let mut args = vec![
+            "worker".to_owned(),
+            format!("--name={name}"),
+            format!("--listen={listen}"),
+            format!("--scheduler={scheduler}"),
+            format!("--slots={}", self.sandbox.slots_or(1)),
+        ];
+        args.extend(self.sandbox.to_args());
+        args
+    }
+}
+
+fn say_ready(output: Output, running: &Running, workers: usize) -> Result<(), CliError> {
+    output.show(running, |running| {
+        let pids: Vec<_> = running.worker_pids.iter().map(u32::to_string).collect();
+        format!(
+            "grid is up: scheduler {} (pid {}), {workers} workers (pid {})\nCtrl-C stops it",
+            running.address,
+            running.scheduler_pid,
+            pids.join(", "),
+        )
+    })?;
+    Ok(())
+}
+
+async fn wait_for_workers(client: &Client, workers: usize) -> Result<(), CliError> {
+    let started = Instant::now();
+    while client.workers().await?.len() < workers {
+        if started.elapsed() > START_TIMEOUT {
+            return Err(anyhow!("the workers did not connect within {START_TIMEOUT:?}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
+}
+
+/// The processes of a grid. They stop when this one ends, however it ends: their standard input is
+/// a pipe from here.
+struct Processes {
+    address: String,
+    scheduler: Child,
+    workers: Vec<Member>,
+}
+
+/// A worker process, and how often it was started anew.
+struct Member {
+    number: usize,
+    restarts: u32,
+    process: Child,
+}
+
+impl Processes {
+    async fn start(up: &Up, global: &Global) -> Result<Self, CliError> {
+        let mut scheduler = spawn(&up.scheduler_args(), global, Stdio::piped())?;
+        let stdout = scheduler.stdout.take().context("the scheduler has no output")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let line = tokio::time::timeout(START_TIMEOUT, lines.next_line()).await;
+        let line = line.context("the scheduler said nothing")??;
+        let Some(address) = line.as_deref().and_then(|line| line.rsplit(' ').next()) else {
+            // It has said why on standard error.
+            let code = scheduler.wait().await?.code().and_then(|code| u8::try_from(code).ok());
+            return Err(CliError::Shown(code.unwrap_or(6)));
+        };
+        let mut processes = Self { address: address.to_owned(), scheduler, workers: Vec::new() };
+        for number in 0..up.workers {
+            let member = start_member(number, 0, &processes.address, up, global)?;
+            processes.workers.push(member);
+        }
+        Ok(processes)
+    }
+
+    fn running(&self) -> Running {
+        Running {
+            address: self.address.clone(),
+            scheduler_pid: self.scheduler.id().unwrap_or(0),
+            worker_pids: self.workers.iter().filter_map(|worker| worker.process.id()).collect(),
+        }
+    }
+
+    /// The next worker that ends, by its place; `None` for the scheduler.
+    async fn next_end(&mut self) -> Option<usize> {
+        loop {
+            if matches!(self.scheduler.try_wait(), Ok(Some(_)) | Err(_)) {
+                return None;
+            }
+            let ended = |worker: &mut Member| !matches!(worker.process.try_wait(), Ok(None));
+            if let Some(place) = self.workers.iter_mut().position(ended) {
+                return Some(place);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Starts a successor for a worker that ended.
+    async fn replace(
+        &mut self,
+        ended: Option<usize>,
+        up: &Up,
+        global: &Global,
+    ) -> Result<(), CliError> {
+        let Some(place) = ended else {
+            return Err(anyhow!("the scheduler ended; its last words are above").into());
+        };
+        let worker = &mut self.workers[place];
+        let status = worker.process.wait().await?;
+        eprintln!("worker-{} ended ({status}); starting another", worker.number);
+        tokio::time::sleep(RESTART_WAIT).await;
+        *worker = start_member(worker.number, worker.restarts + 1, &self.address, up, global)?;
+        Ok(())
+    }
+
+    async fn stop(&mut self) {
+        // Closing their standard input asks them to stop.
+        for child in self.children() {
+            drop(child.stdin.take());
+        }
+        let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
+        for child in self.children() {
+            if tokio::time::timeout_at(deadline, child.wait()).await.is_err() {
+                let _ = child.kill().await;
+            }
+        }
+    }
+
+    /// Workers first: they say goodbye to a scheduler that still listens.
+    fn children(&mut self) -> impl Iterator<Item = &mut Child> {
+        let workers = self.workers.iter_mut().map(|worker| &mut worker.process);
+        workers.chain([&mut self.scheduler])
+    }
+}
+
+fn start_member(
+    number: usize,
+    restarts: u32,
+    scheduler: &str,
+    up: &Up,
+    global: &Global,
+) -> Result<Member, CliError> {
+    // A successor has a name of its own: the scheduler may not have noticed the death yet.
+    let name = match restarts {
+        0 => format!("worker-{number}"),
+        _ => format!("worker-{number}.{restarts}"),
+    };
+    let process = spawn(&up.worker_args(&name, scheduler), global, Stdio::null())?;
+    Ok(Member { number, restarts, process })
+}
+
+fn spawn(args: &[String], global: &Global, stdout: Stdio) -> Result<Child, CliError> {
+    let program = std::env::current_exe()?;
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .arg("--stop-with-stdin")
+        .arg(format!("--identity={}", global.identity_dir().display()))
+        .args(std::iter::repeat_n("-v", global.verbose.into()))
+        .stdin(Stdio::piped())
+        .stdout(stdout)
+        .kill_on_drop(true)
+        // Ctrl-C in the terminal reaches this process only, which then stops the others in order.
+        .process_group(0);
+    Ok(command.spawn().context("cannot start another process of `grid`")?)
+}

@@ -1,0 +1,130 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use grid_net::{Endpoint, Identity};
+use grid_proto::LimitBounds;
+use grid_sandbox::{Compiler, DirGrant, EngineConfig};
+use grid_worker::{Worker, WorkerConfig};
+
+use crate::args::Global;
+use crate::error::CliError;
+use crate::reach::default_state_dir;
+use crate::{grant, size, stop};
+
+/// Run a worker until Ctrl-C.
+#[derive(Args, Debug)]
+pub(crate) struct WorkerCommand {
+    /// Its name, unique in the grid. By default the host's name and the process id.
+    #[arg(long)]
+    name: Option<String>,
+    /// Where to listen for other workers and clients (UDP); port 0 takes any free one.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "HOST:PORT")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) sandbox: SandboxArgs,
+    /// Stop when standard input closes.
+    #[arg(long, hide = true)]
+    stop_with_stdin: bool,
+}
+
+/// What an operator says about the sandboxes of a worker.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct SandboxArgs {
+    /// Calls that a worker runs at a time. By default one for each processor.
+    #[arg(long)]
+    pub(crate) slots: Option<usize>,
+    /// A directory that a bundle may see: BUNDLE:HOST_DIR:GUEST_DIR[:ro|rw]. BUNDLE may be `*`.
+    #[arg(long = "grant", value_name = "GRANT", value_parser = grant::parse)]
+    grants: Vec<DirGrant>,
+    /// Memory of a call that does not say what it needs.
+    #[arg(long, default_value = "256MiB", value_parser = size::parse)]
+    memory_default: u64,
+    /// The most memory that a call may ask for.
+    #[arg(long, default_value = "1GiB", value_parser = size::parse)]
+    memory_max: u64,
+    /// Seconds that a call may run which does not say how long it needs.
+    #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
+    timeout_default: f64,
+    /// The most seconds that a call may ask for.
+    #[arg(long, default_value_t = 3600.0, value_name = "SECONDS")]
+    timeout_max: f64,
+    /// Where compiled bundles are kept. By default `~/.local/share/grid/state/native`.
+    #[arg(long, env = "GRID_CACHE", value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+}
+
+impl SandboxArgs {
+    pub(crate) fn slots_or(&self, default: usize) -> usize {
+        self.slots.unwrap_or(default).max(1)
+    }
+
+    pub(crate) fn engine(&self) -> Result<EngineConfig, CliError> {
+        let mut bounds = LimitBounds::default();
+        bounds.default.memory_bytes_max = self.memory_default;
+        bounds.ceiling.memory_bytes_max = self.memory_max;
+        bounds.default.wall_ms_max = milliseconds(self.timeout_default)?;
+        bounds.ceiling.wall_ms_max = milliseconds(self.timeout_max)?;
+        let cache_dir = self.cache_dir.clone();
+        Ok(EngineConfig {
+            bounds,
+            grants: self.grants.clone(),
+            cache_dir: Some(cache_dir.unwrap_or_else(|| default_state_dir().join("native"))),
+            compiler: Compiler::Child {
+                program: std::env::current_exe()?,
+                args: vec!["compile-bundle".to_owned()],
+            },
+            ..EngineConfig::default()
+        })
+    }
+
+    /// The same options, for a process that is started with them.
+    pub(crate) fn to_args(&self) -> Vec<String> {
+        let mut args = vec![
+            format!("--memory-default={}", self.memory_default),
+            format!("--memory-max={}", self.memory_max),
+            format!("--timeout-default={}", self.timeout_default),
+            format!("--timeout-max={}", self.timeout_max),
+        ];
+        if let Some(directory) = &self.cache_dir {
+            args.push(format!("--cache-dir={}", directory.display()));
+        }
+        args.extend(self.grants.iter().map(|grant| {
+            let mode = if grant.writable { "rw" } else { "ro" };
+            format!("--grant={}:{}:{}:{mode}", grant.bundle, grant.host.display(), grant.guest)
+        }));
+        args
+    }
+}
+
+fn milliseconds(seconds: f64) -> Result<u64, CliError> {
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .and_then(|duration| u64::try_from(duration.as_millis()).ok())
+        .ok_or_else(|| CliError::Usage(format!("`{seconds}` is not a time limit in seconds")))
+}
+
+impl WorkerCommand {
+    pub(crate) async fn run(self, global: &Global) -> Result<(), CliError> {
+        let identity = Identity::load_or_create(&global.identity_dir())?;
+        let endpoint = Endpoint::quic(self.listen, &identity)?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let config = WorkerConfig {
+            name: self.name.unwrap_or_else(default_name),
+            scheduler: global.scheduler.clone(),
+            slots: self.sandbox.slots_or(processors),
+            engine: self.sandbox.engine()?,
+            connect_timeout: global.timeout(),
+        };
+        let worker = Worker::new(config, endpoint.clone())?;
+        worker.run(stop::asked(self.stop_with_stdin)).await?;
+        endpoint.close().await;
+        Ok(())
+    }
+}
+
+fn default_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", host.trim(), std::process::id())
+}

@@ -1,0 +1,167 @@
+//! Errors of the command line, each with its exit code.
+
+use grid_client::ClientError;
+use grid_net::NetError;
+use grid_proto::{Failure, FailureKind};
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum CliError {
+    /// What the grid, or the way to it, said.
+    Client(ClientError),
+    /// Something on this machine.
+    Local(anyhow::Error),
+    /// What was typed cannot be right.
+    Usage(String),
+    /// Several calls ended without a result, which was shown already; the worst code.
+    Shown(u8),
+}
+
+impl CliError {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Client(ClientError::Failed(failure)) => failure_code(failure),
+            Self::Client(ClientError::Refused(_) | ClientError::Value(_)) => 4,
+            Self::Client(
+                ClientError::Net(_)
+                | ClientError::Unreachable(_)
+                | ClientError::Incompatible(_)
+                | ClientError::Fetch { .. },
+            ) => 5,
+            Self::Local(_) => 6,
+            Self::Usage(_) => 2,
+            Self::Shown(code) => *code,
+        }
+    }
+
+    pub(crate) fn print(&self) {
+        match self {
+            Self::Client(ClientError::Failed(failure)) => print_failure(failure),
+            Self::Client(error) => eprintln!("error: {error}"),
+            Self::Local(error) => eprintln!("error: {error:#}"),
+            Self::Usage(message) => eprintln!("error: {message}"),
+            Self::Shown(_) => {}
+        }
+    }
+}
+
+/// The exit code of a call without a result.
+pub(crate) fn failure_code(failure: &Failure) -> u8 {
+    match failure.kind {
+        FailureKind::User => 1,
+        FailureKind::BadArgument { .. } | FailureKind::BundleInvalid => 4,
+        FailureKind::Trap { .. }
+        | FailureKind::OutOfMemory { .. }
+        | FailureKind::Deadline { .. }
+        | FailureKind::Cancelled
+        | FailureKind::HostDenied { .. }
+        | FailureKind::ResultTooLarge { .. }
+        | FailureKind::KilledWorker { .. }
+        | FailureKind::Quarantined { .. }
+        | FailureKind::LostData => 3,
+    }
+}
+
+fn print_failure(failure: &Failure) {
+    eprintln!("error: {}: {}", failure.kind.label(), failure.message);
+    for cause in &failure.causes {
+        eprintln!("  caused by: {cause}");
+    }
+    if let Some(site) = &failure.site {
+        let worker = match site.worker.as_str() {
+            "" => String::new(),
+            worker => format!(" on {worker}"),
+        };
+        eprintln!(
+            "  call: {} of {}{worker}, attempt {}",
+            site.key.short(),
+            site.task,
+            site.attempt
+        );
+    }
+    let spent = &failure.spent;
+    eprintln!(
+        "  spent: {:.1} ms, {} of memory at most",
+        spent.wall_us as f64 / 1_000.0,
+        crate::size::human(spent.peak_memory_bytes),
+    );
+    if !failure.trace.is_empty() {
+        eprintln!("  wasm backtrace:");
+        for frame in &failure.trace {
+            match (&frame.file, frame.line) {
+                (Some(file), Some(line)) => eprintln!("    {} at {file}:{line}", frame.function),
+                _ => eprintln!("    {}", frame.function),
+            }
+        }
+    }
+    if !failure.last_lines.is_empty() {
+        eprintln!("  its last lines:");
+        failure.last_lines.iter().for_each(|line| eprintln!("    {line}"));
+    }
+}
+
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<anyhow::Error> for CliError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Local(error)
+    }
+}
+
+impl From<NetError> for CliError {
+    fn from(error: NetError) -> Self {
+        match error {
+            NetError::PortInUse { .. } | NetError::Bind { .. } | NetError::Identity { .. } => {
+                Self::Local(error.into())
+            }
+            other => Self::Client(other.into()),
+        }
+    }
+}
+
+/// Local errors of libraries, one conversion each.
+macro_rules! local {
+    ($($error:ty),+ $(,)?) => {
+        $(impl From<$error> for CliError {
+            fn from(error: $error) -> Self {
+                Self::Local(error.into())
+            }
+        })+
+    };
+}
+
+local!(
+    std::io::Error,
+    serde_json::Error,
+    grid_server::ServerError,
+    grid_sandbox::EngineError,
+    grid_build::BuildError,
+    grid_build::ScaffoldError,
+    grid_build::ToolchainError,
+);
+
+impl From<grid_worker::WorkerError> for CliError {
+    fn from(error: grid_worker::WorkerError) -> Self {
+        match error {
+            grid_worker::WorkerError::Net(error) => error.into(),
+            refused @ grid_worker::WorkerError::Refused { .. } => {
+                Self::Client(ClientError::Incompatible(refused.to_string()))
+            }
+            other => Self::Local(other.into()),
+        }
+    }
+}
+
+impl From<grid_embedded::EmbeddedError> for CliError {
+    fn from(error: grid_embedded::EmbeddedError) -> Self {
+        match error {
+            grid_embedded::EmbeddedError::Net(error) => error.into(),
+            grid_embedded::EmbeddedError::Worker(error) => error.into(),
+            other => Self::Local(other.into()),
+        }
+    }
+}

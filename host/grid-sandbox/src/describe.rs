@@ -1,0 +1,133 @@
+//! Asking a bundle what it is, and not believing more than can be used.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use grid_proto::{Attempt, BundleDescription, Failure, Key, TaskDescription, limits};
+
+use crate::bundle::Bundle;
+use crate::call::{CallInfo, Sandbox, bounded};
+use crate::classify;
+use crate::contract::DescribeResults;
+use crate::engine::Engine;
+use crate::error::BundleError;
+use crate::output::Output;
+use crate::state::CallState;
+use crate::stop::{CancelToken, Stop};
+
+/// Wall time of `describe`, which has nothing to compute.
+const DESCRIBE_MS_MAX: u64 = 10_000;
+/// Bytes of a description.
+const DESCRIPTION_BYTES_MAX: usize = 4 << 20;
+/// Tasks of a bundle.
+const TASKS_MAX: usize = 1000;
+/// Bytes of a name.
+const NAME_BYTES_MAX: usize = 128;
+/// Directories that a task may ask for.
+const DIRECTORIES_MAX: usize = 16;
+
+impl Engine {
+    /// Asks a bundle to describe itself, in an instance of its own without grants.
+    ///
+    /// # Errors
+    /// [`BundleError::BadDescription`] when it traps, or has no tasks, two of one name, or names
+    /// that could not be typed or shown.
+    pub fn describe(&self, bundle: &Bundle) -> Result<BundleDescription, BundleError> {
+        let bad = |failure: Failure| BundleError::BadDescription(failure.to_string());
+        let mut limits = self.bounds().default;
+        limits.wall_ms_max = limits.wall_ms_max.min(DESCRIBE_MS_MAX);
+        let stop = Stop::new(Instant::now(), limits.wall_ms_max, CancelToken::new());
+        let _place =
+            self.gate().enter(&stop).map_err(|stopped| bad(classify::stopped(stopped, &limits)))?;
+        let info = CallInfo {
+            key: Key([0; 32]),
+            task: Arc::from(""),
+            attempt: Attempt(0),
+            worker: Arc::from(""),
+        };
+        let output = Output::new(limits.output_bytes_max);
+        let state = CallState::new(info, stop, &limits, output, None);
+        let mut sandbox = Sandbox::new(self, state, DESCRIPTION_BYTES_MAX);
+        let described = sandbox.enter(bundle, |store, instance| {
+            let export = bundle.describe_export();
+            instance.get_typed_func::<(), DescribeResults>(&mut *store, export)?.call(store, ())
+        });
+        let (description,) = described.map_err(|error| {
+            bad(classify::failure(&error, &mut sandbox.store, &limits, bundle.symbols()))
+        })?;
+        let mut description = BundleDescription::from(description);
+        description.imports = bundle.imports().to_vec();
+        check(&mut description).map_err(BundleError::BadDescription)?;
+        Ok(description)
+    }
+}
+
+/// Refuses what cannot be used and cuts what is only shown.
+fn check(description: &mut BundleDescription) -> Result<(), String> {
+    check_name("bundle", &description.name)?;
+    check_name("version", &description.version)?;
+    description.sdk = bounded(&description.sdk);
+    if description.tasks.is_empty() {
+        return Err("it has no tasks; mark a function with `#[grid_sdk::task]`".into());
+    }
+    if description.tasks.len() > TASKS_MAX {
+        return Err(format!("it has {} tasks, the limit is {TASKS_MAX}", description.tasks.len()));
+    }
+    let mut names: Vec<_> = description.tasks.iter().map(|task| task.name.clone()).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(format!("it has two tasks named `{}`", bounded(&pair[0])));
+    }
+    description.tasks.iter_mut().try_for_each(check_task)
+}
+
+fn check_task(task: &mut TaskDescription) -> Result<(), String> {
+    check_name("task", &task.name)?;
+    let over = |what: &str, number: usize, limit: usize| {
+        Err(format!("the task `{}` has {number} {what}, the limit is {limit}", task.name))
+    };
+    if task.parameters.len() > limits::ARGUMENTS_MAX {
+        return over("parameters", task.parameters.len(), limits::ARGUMENTS_MAX);
+    }
+    let directories = task.reads.len() + task.writes.len();
+    if directories > DIRECTORIES_MAX {
+        return over("directories", directories, DIRECTORIES_MAX);
+    }
+    for parameter in &mut task.parameters {
+        parameter.name = bounded(&parameter.name);
+        parameter.shape = bounded(&parameter.shape);
+    }
+    for path in task.reads.iter_mut().chain(&mut task.writes) {
+        *path = bounded(path);
+    }
+    task.doc = bounded(&task.doc);
+    task.output = bounded(&task.output);
+    Ok(())
+}
+
+/// Names are typed in shells and shown in tables, and `:` and `@` separate them.
+fn check_name(what: &str, name: &str) -> Result<(), String> {
+    let sane = |char: char| char.is_alphanumeric() || matches!(char, '_' | '-' | '.' | '+');
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(sane) {
+        let name = bounded(name);
+        return Err(format!(
+            "the {what} name `{name}` is not 1 to {NAME_BYTES_MAX} letters, digits, `_`, `-`, `.` or `+`"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_name;
+
+    #[test]
+    fn names_are_sane() {
+        for good in ["a", "word_count", "1.0.0-rc.1+b", "größe"] {
+            check_name("task", good).unwrap();
+        }
+        for bad in ["", "a b", "a:b", "a@1", "../x", "\u{1b}[31m", &"x".repeat(129)] {
+            assert!(check_name("task", bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The host functions of `wit/`, one file for each interface.
+
+mod context;
+mod diagnostics;
+mod log;
+
+use wasmtime::component::Linker;
+
+use crate::state::CallState;
+
+/// Links every interface of `wit/world.wit`.
+pub(crate) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    // Only types, but a component that uses them imports it.
+    linker.instance("grid:task/types@0.1.0")?;
+    context::link(linker)?;
+    diagnostics::link(linker)?;
+    log::link(linker)
+}

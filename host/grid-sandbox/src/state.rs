@@ -1,0 +1,62 @@
+//! What belongs to one store: one call.
+
+use grid_proto::Limits;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::call::CallInfo;
+use crate::config;
+use crate::limiter::MemoryLimiter;
+use crate::output::Output;
+use crate::stop::Stop;
+use crate::wasi;
+
+/// A panic that the guest announced.
+#[derive(Debug)]
+pub(crate) struct Panic {
+    pub(crate) message: String,
+    pub(crate) file: String,
+    pub(crate) line: u32,
+    pub(crate) column: u32,
+}
+
+/// The data of a store.
+pub(crate) struct CallState {
+    pub(crate) info: CallInfo,
+    pub(crate) stop: Stop,
+    pub(crate) memory: MemoryLimiter,
+    pub(crate) output: Output,
+    pub(crate) panic: Option<Panic>,
+    pub(crate) table: ResourceTable,
+    /// Made when the guest first uses WASI: most short functions never do.
+    wasi: Option<WasiCtx>,
+}
+
+impl CallState {
+    pub(crate) fn new(
+        info: CallInfo,
+        stop: Stop,
+        limits: &Limits,
+        output: Output,
+        wasi: Option<WasiCtx>,
+    ) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(config::RESOURCES_MAX);
+        Self {
+            info,
+            stop,
+            memory: MemoryLimiter::new(limits.memory_bytes_max),
+            output,
+            panic: None,
+            table,
+            wasi,
+        }
+    }
+}
+
+impl WasiView for CallState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let ctx = self.wasi.get_or_insert_with(|| wasi::builder(&self.output).build());
+        WasiCtxView { ctx, table: &mut self.table }
+    }
+}
