@@ -28,6 +28,10 @@ pub struct EngineConfig {
     pub grants: Vec<DirGrant>,
     /// How often running code looks whether it has to stop.
     pub tick: Duration,
+    /// Whether running code looks at all. Without it a loop cannot be stopped: only for measuring
+    /// what looking costs, and for slots that are killed at the deadline. Needs
+    /// [`Compiler::InProcess`] and no cache.
+    pub interruption: bool,
 }
 
 /// Who turns wasm into native code.
@@ -72,6 +76,7 @@ impl Default for EngineConfig {
             bundle_bytes_max: limits::BUNDLE_BYTES_MAX,
             grants: Vec::new(),
             tick: Duration::from_millis(2),
+            interruption: true,
         }
     }
 }

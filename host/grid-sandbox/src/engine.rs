@@ -66,7 +66,7 @@ impl Engine {
         let refused = |error: wasmtime::Error| EngineError::Wasmtime(format!("{error:#}"));
         let places = config.slots.max(1) + SPARE_INSTANCES;
         let memory_bytes_max = config.bounds.ceiling.memory_bytes_max;
-        let tuned = tuning::running(space, places, memory_bytes_max);
+        let tuned = tuning::running(space, places, memory_bytes_max, config.interruption);
         let wasmtime = wasmtime::Engine::new(&tuned).map_err(refused)?;
         let mut linker = Linker::new(&wasmtime);
         wasi::link(&mut linker).and_then(|()| host::link(&mut linker)).map_err(refused)?;

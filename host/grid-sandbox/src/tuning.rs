@@ -58,8 +58,14 @@ fn features_off(config: &mut Config) {
 }
 
 /// Settings of an engine that runs calls.
-pub(crate) fn running(space: Space, places: usize, memory_bytes_max: u64) -> Config {
+pub(crate) fn running(
+    space: Space,
+    places: usize,
+    memory_bytes_max: u64,
+    interruption: bool,
+) -> Config {
     let mut config = compiling(space);
+    config.epoch_interruption(interruption);
     if space == Space::Ample {
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(
             places,

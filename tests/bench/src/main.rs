@@ -1,2 +1,63 @@
-//! Benches.
-fn main() {}
+//! Whole-system benches: each prints what it measured, the peer's figure of the same run where
+//! there is a peer, and the target. `cargo xtask bench` builds what they need and runs all;
+//! `cargo xtask bench calls latency` runs some.
+
+mod calls;
+mod dask;
+mod grid;
+mod kernels;
+mod memory;
+mod sandbox;
+mod start;
+mod traps;
+
+use clap::Parser;
+
+/// Measures grid.
+#[derive(Parser)]
+struct Bench {
+    /// Which: sandbox, calls, latency, start, kernels, memory, traps. All if none is named.
+    names: Vec<String>,
+    /// Leave the peers out.
+    #[arg(long)]
+    alone: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let bench = Bench::parse();
+    let wanted = |name: &str| bench.names.is_empty() || bench.names.iter().any(|n| n == name);
+    let peer = !bench.alone;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if wanted("sandbox") {
+        sandbox::run()?;
+    }
+    if wanted("kernels") {
+        kernels::run()?;
+    }
+    if wanted("calls") {
+        runtime.block_on(calls::throughput(peer))?;
+    }
+    if wanted("latency") {
+        runtime.block_on(calls::latency(peer))?;
+    }
+    if wanted("start") {
+        runtime.block_on(start::run(peer))?;
+    }
+    if wanted("memory") {
+        runtime.block_on(memory::run())?;
+    }
+    if wanted("traps") {
+        runtime.block_on(traps::run())?;
+    }
+    Ok(())
+}
+
+/// One line of the report.
+fn report(what: &str, measured: &str, target: &str) {
+    println!("{what:<58} {measured:<34} {target}");
+}
+
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
+}

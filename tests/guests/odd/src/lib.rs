@@ -2,7 +2,7 @@
 //!
 //! Each is named after what it does. What none of them can do is told by the tests that run them.
 
-mod crash;
+pub mod crash;
 mod greed;
 mod pry;
 mod user_error;
