@@ -29,6 +29,10 @@ impl Client {
             let message = format!("{} bytes; at most {BUNDLE_BYTES_MAX} are taken", bytes.len());
             return Err(Refusal::BadBundle { message }.into());
         }
+        if bytes.is_empty() {
+            let message = "not a wasm file: it is empty".to_owned();
+            return Err(Refusal::BadBundle { message }.into());
+        }
         let hash = BundleHash::of(bytes);
         let sent_bytes = match self.offer(hash, &[]).await? {
             true => 0,

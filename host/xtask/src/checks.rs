@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::demo::{build_examples, examples_target};
+use crate::demo::{build_binaries, build_examples, examples_target};
 use crate::run::{Run, cargo, root, target};
 use crate::{guests, tidy};
 
@@ -30,7 +30,7 @@ impl Test {
         }
         guests::build_all()?;
         build_examples()?;
-        cargo(&["build", "--locked", "--package", "grid-cli"]).run()?;
+        build_binaries()?;
         if self.args.is_empty() {
             doc_tests()?;
             let examples = runner(&["--manifest-path", "examples/Cargo.toml", "--workspace"]);

@@ -31,7 +31,7 @@ impl Demo {
 /// Builds the binary, the bundles and the examples' programs, and puts together what the demo
 /// needs.
 pub(crate) fn lay_out() -> anyhow::Result<PathBuf> {
-    cargo(&["build", "--package", "grid-cli"]).run()?;
+    build_binaries()?;
     guests::build_all()?;
     build_examples()?;
     let layout = target().join("demo");
@@ -48,6 +48,12 @@ pub(crate) fn lay_out() -> anyhow::Result<PathBuf> {
         }
     }
     Ok(layout)
+}
+
+/// Builds all binaries of the workspace: always the same selection, so that the engine is built
+/// once and not once for each set of features.
+pub(crate) fn build_binaries() -> anyhow::Result<()> {
+    cargo(&["build", "--locked", "--workspace", "--bins"]).run()
 }
 
 /// The examples' workspace builds beside ours, in a directory of its own.

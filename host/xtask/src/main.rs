@@ -58,12 +58,13 @@ fn run() -> anyhow::Result<()> {
         Xtask::Guests => guests::build_all(),
         Xtask::Tidy => tidy::check(),
         Xtask::Sim(rest) => {
-            run::cargo(&["run", "--package", "grid-sim", "--"]).args(rest.args).run()
+            demo::build_binaries()?;
+            run::program_at(run::target().join("debug/grid-sim"), &[]).args(rest.args).run()
         }
         Xtask::Bench(rest) => {
             guests::build_all()?;
-            run::cargo(&["build", "--package", "grid-cli"]).run()?;
-            run::cargo(&["run", "--package", "grid-bench", "--"]).args(rest.args).run()
+            demo::build_binaries()?;
+            run::program_at(run::target().join("debug/grid-bench"), &[]).args(rest.args).run()
         }
     }
 }

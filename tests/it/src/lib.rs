@@ -1,7 +1,15 @@
-//! Whole grids under test: in one process, and as processes of the binary `grid`. Bundles come from
-//! `cargo xtask guests`.
+//! Whole grids under test: in one process, and as processes of the binary `grid`. What they need is
+//! built by `cargo xtask test`, which also says where it is.
 
 #[cfg(test)]
-mod embedded;
+mod bad_input;
+#[cfg(test)]
+mod command_line;
+#[cfg(test)]
+mod containment;
+#[cfg(test)]
+mod graphs;
+#[cfg(test)]
+mod loss;
 #[cfg(test)]
 mod support;

@@ -26,7 +26,7 @@ pub(crate) struct Run {
     /// The task.
     task: String,
     /// Its arguments, each as JSON; `@FILE` gives a file's bytes as they are.
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     args: Vec<String>,
     /// One call for each line of a file (`-`: standard input): a JSON list of its arguments, or a
     /// single argument. Prints one line for each, in order.

@@ -3,9 +3,9 @@
 //! Each is named after what it does. What none of them can do is told by the tests that run them.
 
 pub mod crash;
-mod greed;
-mod pry;
-mod user_error;
+pub mod greed;
+pub mod pry;
+pub mod user_error;
 
 pub use crash::{
     abort, deep_recursion, divide_by_zero, exit, index_out_of_bounds, out_of_bounds, overflow,

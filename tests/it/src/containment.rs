@@ -1,0 +1,152 @@
+//! Hostile functions: each costs its own call and a tick on a counter.
+
+use grid_proto::{FailureKind, TrapKind};
+use grid_sdk::Call;
+use noop::fresh;
+use odd::crash::{
+    deep_recursion, divide_by_zero, exit, out_of_bounds, panic, shadow_stack, unreachable,
+};
+use odd::greed::{flood, huge_result, loop_forever, memory_bomb, sleep_forever};
+use odd::pry::{read_file, whoami, write_stderr};
+
+use crate::support::{Grid, Processes, bundle_bytes, counts, eventually, failure};
+
+fn trap(trap: TrapKind) -> FailureKind {
+    FailureKind::Trap { trap }
+}
+
+#[tokio::test]
+async fn every_way_to_fail_is_told_apart_and_counted_beside_good_calls() {
+    let grid = Grid::start(2, 1).await;
+    grid.deploy("odd").await;
+    grid.deploy("noop").await;
+    let good = grid.client.map((0..1_000u64).map(fresh::call)).await.unwrap();
+    let second = std::time::Duration::from_millis(300);
+    let small = 16 << 20;
+
+    let traps = [
+        (unreachable::call(), TrapKind::Unreachable),
+        (panic::call("boom"), TrapKind::Panic),
+        (exit::call(3), TrapKind::Exit),
+    ];
+    for (call, kind) in traps {
+        let failed = failure(grid.client.submit(call).await.unwrap().result().await);
+        assert_eq!(failed.kind, trap(kind), "{failed}");
+    }
+    let failed = failure(grid.client.submit(out_of_bounds::call()).await.unwrap().result().await);
+    assert_eq!(failed.kind, trap(TrapKind::OutOfBounds));
+    for call in [shadow_stack::call(), deep_recursion::call()] {
+        let failed = failure(grid.client.submit(call).await.unwrap().result().await);
+        assert_eq!(failed.kind, trap(TrapKind::StackOverflow), "{failed}");
+    }
+    let zero = grid.client.submit(divide_by_zero::call(0)).await.unwrap();
+    let kind = failure(zero.result().await).kind;
+    assert!(kind == trap(TrapKind::DivideByZero) || kind == trap(TrapKind::Panic), "{kind:?}");
+    let bomb = grid.client.submit(memory_bomb::call().memory_bytes(small)).await.unwrap();
+    let kind = failure(bomb.result().await).kind;
+    assert!(
+        matches!(kind, FailureKind::OutOfMemory { limit_bytes, asked_bytes }
+            if limit_bytes == small && asked_bytes > small),
+        "{kind:?}"
+    );
+    let endless: [Call<()>; 2] = [
+        Call::from_node(loop_forever::call().timeout(second).node().as_ref().clone()),
+        sleep_forever::call().timeout(second),
+    ];
+    for call in endless {
+        let ended = grid.client.submit(call).await.unwrap();
+        assert_eq!(failure(ended.value().await).kind, FailureKind::Deadline { limit_ms: 300 });
+    }
+    let large = grid.client.submit(huge_result::call(100_000_000usize)).await.unwrap();
+    let kind = failure(large.result().await).kind;
+    assert!(matches!(kind, FailureKind::ResultTooLarge { .. }), "{kind:?}");
+    let flooded = grid.client.submit(flood::call(1_000_000usize)).await.unwrap();
+    assert_eq!(flooded.result().await.unwrap(), 1_000_000);
+
+    assert!(grid.client.gather(&good).await.unwrap().into_iter().eq(0..1_000));
+    assert_eq!(grid.counts("fresh").await.successes, 1_000);
+    assert_eq!(grid.counts("panic").await.failures["panic"], 1);
+    assert_eq!(grid.counts("loop_forever").await.failures["deadline"], 1);
+    assert_eq!(grid.counts("memory_bomb").await.failures["out-of-memory"], 1);
+    assert_eq!(grid.counts("shadow_stack").await.failures["stack-overflow"], 1);
+    assert_eq!(grid.counts("flood").await.output_cut, 1);
+}
+
+#[tokio::test]
+async fn a_panic_tells_its_message_its_source_line_and_the_last_output() {
+    let grid = Grid::start(1, 1).await;
+    grid.deploy("odd").await;
+    let failed = failure(grid.client.submit(panic::call("boom")).await.unwrap().result().await);
+    assert!(failed.message.contains("boom") && failed.message.contains("crash.rs"), "{failed}");
+    let here = failed.trace.iter().find(|frame| {
+        frame.file.as_deref().is_some_and(|file| file.ends_with("odd/src/crash.rs"))
+            && frame.line.is_some()
+    });
+    assert!(here.is_some(), "{:?}", failed.trace);
+    let bomb = grid.client.submit(memory_bomb::call().memory_bytes(16 << 20)).await.unwrap();
+    let lines = failure(bomb.result().await).last_lines;
+    assert!(lines.iter().any(|line| line.contains("memory allocation")), "{lines:?}");
+    assert!(failed.spent.wall_us > 0 && failed.spent.peak_memory_bytes > 0);
+    let site = failed.site.unwrap();
+    assert_eq!((site.task.as_str(), site.worker.as_str()), ("odd@0.1.0:panic", "worker-0"));
+    write_stderr_is_no_failure(&grid).await;
+}
+
+async fn write_stderr_is_no_failure(grid: &Grid) {
+    let written = grid.client.submit(write_stderr::call("\u{1b}[2J hello")).await.unwrap();
+    assert!(written.result().await.unwrap() > 0);
+}
+
+#[tokio::test]
+async fn a_call_knows_itself_and_sees_no_files() {
+    let grid = Grid::start(1, 1).await;
+    grid.deploy("odd").await;
+    let call = grid.client.submit(whoami::call()).await.unwrap();
+    let (key, task, attempt, worker, remaining_ms) = call.result().await.unwrap();
+    assert_eq!((key, task, attempt), (call.key().to_string(), "whoami".to_owned(), 0));
+    assert_eq!(worker, "worker-0");
+    assert!(remaining_ms > 0 && remaining_ms <= 60_000);
+    let file = grid.client.submit(read_file::call("/etc/passwd")).await.unwrap();
+    assert_eq!(failure(file.result().await).kind, FailureKind::User);
+}
+
+#[tokio::test]
+async fn ten_thousand_trapping_calls_leave_nothing_behind() {
+    const CALLS: u64 = 10_000;
+    const GROWTH_BYTES_MAX: u64 = 24 << 20;
+    let grid = Processes::up(&["--workers=2"]);
+    let client = grid.client().await;
+    client.deploy(&bundle_bytes("odd"), false).await.unwrap();
+    // Warm: code is loaded, buffers have their size.
+    let trapping = async |calls: u64| {
+        let calls = (0..calls).map(|_| unreachable::call().impure());
+        for future in client.map(calls).await.unwrap() {
+            assert_eq!(failure(future.result().await).kind, trap(TrapKind::Unreachable));
+        }
+    };
+    trapping(500).await;
+    let settled = async || {
+        let mut workers = client.workers().await.unwrap();
+        workers.sort_by(|a, b| a.name.cmp(&b.name));
+        workers
+    };
+    eventually("the workers have said how large they are", async || {
+        settled().await.iter().all(|worker| worker.resident_bytes > 0 && worker.in_hand == 0)
+    })
+    .await;
+    let before = settled().await;
+    trapping(CALLS).await;
+    assert_eq!(counts(&client, "unreachable").await.failures["unreachable"], CALLS + 500);
+    eventually("the workers are as they were", async || {
+        settled().await.iter().zip(&before).all(|(now, then)| {
+            now.descriptors <= then.descriptors
+                && now.resident_bytes < then.resident_bytes + GROWTH_BYTES_MAX
+        })
+    })
+    .await;
+    let after = settled().await;
+    let pids = |workers: &[grid_proto::report::WorkerInfo]| {
+        workers.iter().map(|worker| worker.pid).collect::<Vec<_>>()
+    };
+    assert_eq!(pids(&after), pids(&before));
+}

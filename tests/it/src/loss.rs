@@ -1,0 +1,66 @@
+//! Workers that die: nothing is lost.
+
+use grid_sdk::Call;
+use hello::{add, inc};
+use noop::spin;
+
+use crate::support::{Processes, bundle_bytes, eventually, runs, signal};
+
+#[tokio::test]
+async fn a_worker_killed_in_the_middle_costs_time_and_no_result() {
+    let grid = Processes::up(&["--workers=2"]);
+    let client = grid.client().await;
+    client.deploy(&bundle_bytes("hello"), false).await.unwrap();
+    client.deploy(&bundle_bytes("noop"), false).await.unwrap();
+    // Results that only one worker has, and work on both.
+    let leaves = client.map((0..200).map(inc::call)).await.unwrap();
+    client.gather(&leaves).await.unwrap();
+    let busy = client.map((0..40u64).map(|n| spin::call(20_000_000 + n))).await.unwrap();
+    eventually("both execute", async || {
+        client.workers().await.unwrap().iter().all(|worker| worker.executing == 1)
+    })
+    .await;
+    signal("-KILL", grid.worker_pids[0]);
+    let mut level: Vec<Call<i64>> =
+        leaves.chunks(2).map(|pair| add::call(&pair[0], &pair[1])).collect();
+    while level.len() > 1 {
+        level = level
+            .chunks(2)
+            .map(|pair| match pair {
+                [a, b] => add::call(a, b),
+                _ => pair[0].clone(),
+            })
+            .collect();
+    }
+    let total = client.submit(level.remove(0)).await.unwrap();
+    assert_eq!(total.result().await.unwrap(), (1..=200).sum::<i64>());
+    for (n, future) in busy.iter().enumerate() {
+        assert_eq!(future.result().await.unwrap(), spin(20_000_000 + n as u64));
+    }
+    eventually("another worker takes its place", async || {
+        client.workers().await.unwrap().len() == 2
+    })
+    .await;
+    for leaf in &leaves {
+        leaf.result().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_interrupt_stops_every_process() {
+    let mut grid = Processes::up(&["--workers=2"]);
+    let pids = grid.all_pids();
+    assert!(pids.iter().all(|pid| runs(*pid)));
+    signal("-INT", u64::from(grid.up.id()));
+    assert!(grid.up.wait().unwrap().success());
+    assert!(!pids.iter().any(|pid| runs(*pid)));
+}
+
+#[tokio::test]
+async fn the_processes_of_a_grid_end_with_the_one_that_started_them() {
+    let mut grid = Processes::up(&["--workers=2"]);
+    let pids = grid.all_pids();
+    signal("-KILL", u64::from(grid.up.id()));
+    grid.up.wait().unwrap();
+    eventually("they end", async || !pids.iter().any(|pid| runs(*pid))).await;
+}
