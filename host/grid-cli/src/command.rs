@@ -55,10 +55,18 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
     }
 }
 
+/// The way of one packet out of the socket, with room.
+const GOODBYE: std::time::Duration = std::time::Duration::from_millis(3);
+
 /// One thread for io: guest code runs on threads of its own.
 fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = runtime.block_on(work);
+    let result = runtime.block_on(async {
+        let result = work.await;
+        // Lets the goodbye of a client that was just dropped leave the machine.
+        tokio::time::sleep(GOODBYE).await;
+        result
+    });
     // A thread that reads standard input cannot be stopped; nobody waits for it.
     runtime.shutdown_background();
     result

@@ -87,11 +87,17 @@ fn print_failure(failure: &Failure) {
     );
     if !failure.trace.is_empty() {
         eprintln!("  wasm backtrace:");
-        for frame in &failure.trace {
-            match (&frame.file, frame.line) {
-                (Some(file), Some(line)) => eprintln!("    {} at {file}:{line}", frame.function),
-                _ => eprintln!("    {}", frame.function),
-            }
+        for same in failure.trace.chunk_by(|a, b| a == b) {
+            let frame = &same[0];
+            let place = match (&frame.file, frame.line) {
+                (Some(file), Some(line)) => format!(" at {file}:{line}"),
+                _ => String::new(),
+            };
+            let times = match same.len() {
+                1 => String::new(),
+                times => format!("  ({times} times)"),
+            };
+            eprintln!("    {}{place}{times}", frame.function);
         }
     }
     if !failure.last_lines.is_empty() {

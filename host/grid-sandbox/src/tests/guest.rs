@@ -184,6 +184,6 @@ pub(super) fn componentize(module: &str, world: &str) -> Vec<u8> {
     let world =
         resolve.select_world(&[package], Some(&format!("test:guests/{world}@0.1.0"))).unwrap();
     let mut wasm = wat::parse_str(module).unwrap();
-    embed_component_metadata(&mut wasm, &resolve, world, StringEncoding::UTF8).unwrap();
+    embed_component_metadata(&mut wasm, &resolve, world, StringEncoding::UTF8, false).unwrap();
     ComponentEncoder::default().validate(true).module(&wasm).unwrap().encode().unwrap()
 }
