@@ -76,7 +76,8 @@ impl<T> Inbox<T>
 where
     Vec<T>: Message,
 {
-    /// The next batch; `None` when the other end has finished.
+    /// The next batch; `None` when the other end has finished. The future may be dropped: nothing
+    /// that arrived is lost.
     ///
     /// # Errors
     /// When a frame is too long or invalid, or the connection is lost.

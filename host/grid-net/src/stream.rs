@@ -42,6 +42,17 @@ pub struct SendStream {
 /// The receiving half of a stream.
 pub struct RecvStream {
     inner: Box<dyn AsyncRead + Send + Unpin>,
+    partial: Partial,
+}
+
+/// What has arrived of a frame. It is kept here and not in the future of [`RecvStream::recv`], which
+/// may be dropped half way.
+#[derive(Default)]
+struct Partial {
+    header: [u8; HEADER_BYTES],
+    header_filled: usize,
+    frame: AlignedVec,
+    frame_filled: usize,
 }
 
 impl SendStream {
@@ -78,27 +89,37 @@ impl SendStream {
 
 impl RecvStream {
     pub(crate) fn new(inner: impl AsyncRead + Send + Unpin + 'static) -> Self {
-        Self { inner: Box::new(inner) }
+        Self { inner: Box::new(inner), partial: Partial::default() }
     }
 
-    /// The next message; `None` when the other end has finished.
+    /// The next message; `None` when the other end has finished. The future may be dropped and
+    /// `recv` called anew: nothing that arrived is lost.
     ///
     /// # Errors
     /// When a frame is too long, cut off, or no valid message.
     pub async fn recv<M: Message>(&mut self) -> Result<Option<M>, NetError> {
-        let mut header = [0; HEADER_BYTES];
-        if self.inner.read(&mut header[..1]).await? == 0 {
-            return Ok(None);
+        let Self { inner, partial } = self;
+        // Only `read` is awaited: unlike `read_exact`, it has either read or it has not.
+        while partial.header_filled < HEADER_BYTES {
+            match inner.read(&mut partial.header[partial.header_filled..]).await? {
+                0 if partial.header_filled == 0 => return Ok(None),
+                0 => return Err(cut_off()),
+                count => partial.header_filled += count,
+            }
         }
-        self.inner.read_exact(&mut header[1..]).await?;
-        let length = frame::length(header)?;
-        // Grows with what arrives: a header alone makes nobody allocate megabytes.
-        let mut frame = AlignedVec::new();
-        while frame.len() < length {
-            let start = frame.len();
-            frame.resize(length.min(start.max(1 << 15) * 2), 0);
-            self.inner.read_exact(&mut frame[start..]).await?;
+        let length = frame::length(partial.header)?;
+        while partial.frame_filled < length {
+            if partial.frame_filled == partial.frame.len() {
+                // Grows with what arrives: a header alone makes nobody allocate megabytes.
+                let grown = partial.frame_filled.max(1 << 15) * 2;
+                partial.frame.resize(length.min(grown), 0);
+            }
+            match inner.read(&mut partial.frame[partial.frame_filled..]).await? {
+                0 => return Err(cut_off()),
+                count => partial.frame_filled += count,
+            }
         }
+        let Partial { frame, .. } = std::mem::take(partial);
         Ok(Some(M::decode(&frame)?))
     }
 
@@ -167,6 +188,10 @@ async fn read_prelude(recv: &mut RecvStream) -> Result<(u16, u8), NetError> {
         [b'G', b'R', b'I', b'D', low, high, code, _] => Ok((u16::from_le_bytes([low, high]), code)),
         other => Err(NetError::NotGrid(format!("a stream began with {other:02x?}"))),
     }
+}
+
+fn cut_off() -> NetError {
+    std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()
 }
 
 /// A single message over the limit of a frame cannot be sent at all.

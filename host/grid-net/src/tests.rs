@@ -75,6 +75,44 @@ async fn batches_arrive_in_order_in_memory() {
     echo_batches(server, client).await;
 }
 
+/// A loop that also waits for other things drops `recv` again and again, half way through a frame.
+#[tokio::test]
+async fn a_dropped_recv_loses_nothing() {
+    for (server, client) in [quic_pair(), memory_pair()] {
+        let address = server.address();
+        let large = |byte| FromClient::Release(vec![Key([byte; 32]); 10_000]);
+        let send = tokio::spawn(async move {
+            let connection = server.accept().await.unwrap();
+            let (_, send, recv) = connection.accept().await.unwrap();
+            let (outbox, _inbox) = channel::<FromClient, FromClient>(send, recv, 16);
+            for byte in 0..20 {
+                outbox.send(large(byte)).await.unwrap();
+            }
+            connection.closed().await
+        });
+        let connection = client.connect(&address, PATIENCE).await.unwrap();
+        let (send_stream, recv) = connection.open(Kind::Client).await.unwrap();
+        let (_outbox, mut inbox) = channel::<FromClient, FromClient>(send_stream, recv, 16);
+        let mut seen = 0;
+        let all = async {
+            while seen < 20 {
+                let batch = tokio::select! {
+                    biased;
+                    batch = inbox.recv() => batch.unwrap().unwrap(),
+                    () = tokio::task::yield_now() => continue,
+                };
+                for message in batch {
+                    assert!(message == large(seen), "message {seen}");
+                    seen += 1;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, all).await.unwrap();
+        connection.close("done");
+        assert_eq!(send.await.unwrap(), "done");
+    }
+}
+
 #[tokio::test]
 async fn bulk_bytes_arrive_whole() {
     let (server, client) = quic_pair();

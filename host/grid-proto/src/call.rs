@@ -40,7 +40,7 @@ pub struct CallOptions {
 pub struct CallSpec {
     /// Its identity.
     pub key: Key,
-    /// Position in the submission's table of tasks.
+    /// Position in the table of tasks of the whole submission.
     pub task: u32,
     /// Its arguments, in order.
     pub args: Vec<Arg>,

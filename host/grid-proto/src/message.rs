@@ -49,7 +49,7 @@ pub enum FromClient {
 pub struct Submission {
     /// Comes back when the submission is refused.
     pub request: RequestId,
-    /// The tasks that the calls name by position.
+    /// The tasks that the calls name by position; pieces of one submission join their tables.
     pub tasks: Vec<TaskRef>,
     /// The calls.
     pub calls: Vec<CallSpec>,

@@ -195,3 +195,25 @@ fn completions_are_printed_for_shells() {
     let help = stdout(&grid(home.path(), &["--help"]).output().unwrap());
     assert!(help.contains("Exit codes:"), "{help}");
 }
+
+#[test]
+fn a_new_crate_builds_and_runs() {
+    let home = tempfile::tempdir().unwrap();
+    let made = grid(home.path(), &["new", "fresh-start"]).output().unwrap();
+    assert_eq!(code(&made), 0, "{}", stderr(&made));
+    let built = grid(home.path(), &["build", "fresh-start", "--out-dir=."]).output().unwrap();
+    assert_eq!(code(&built), 0, "{}", stderr(&built));
+    let file = "fresh-start.wasm";
+    let inspected = parsed(&grid(home.path(), &["inspect", "--json", file]).output().unwrap());
+    let task = inspected["description"]["tasks"][0]["name"].as_str().unwrap().to_owned();
+    assert_eq!(inspected["description"]["name"], "fresh-start");
+    let sum = grid(home.path(), &["run", "--embedded", file, "add", "20", "22"]).output().unwrap();
+    assert_eq!(stdout(&sum).trim(), "42", "{}", stderr(&sum));
+    let missing = grid(home.path(), &["run", "--embedded", file, &task]).output().unwrap();
+    assert_eq!(code(&missing), 4, "{task} takes arguments: {}", stderr(&missing));
+    let again = grid(home.path(), &["new", "fresh-start"]).output().unwrap();
+    assert_eq!(code(&again), 6);
+    let bad = grid(home.path(), &["new", "9 lives"]).output().unwrap();
+    assert_eq!(code(&bad), 6);
+    assert!(stderr(&bad).contains("try `"), "{}", stderr(&bad));
+}

@@ -1,10 +1,14 @@
 //! Workers that die: nothing is lost.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use grid_client::{Client, ClientError, ClientOptions};
 use grid_sdk::Call;
 use hello::{add, inc};
 use noop::spin;
 
-use crate::support::{Processes, bundle_bytes, eventually, runs, signal};
+use crate::support::{PATIENCE, Processes, bundle_bytes, eventually, grid, runs, signal};
 
 #[tokio::test]
 async fn a_worker_killed_in_the_middle_costs_time_and_no_result() {
@@ -63,4 +67,52 @@ async fn the_processes_of_a_grid_end_with_the_one_that_started_them() {
     signal("-KILL", u64::from(grid.up.id()));
     grid.up.wait().unwrap();
     eventually("they end", async || !pids.iter().any(|pid| runs(*pid))).await;
+}
+
+/// A scheduler process that listens.
+fn scheduler(home: &std::path::Path, listen: &str) -> (Child, String) {
+    let mut child =
+        grid(home, &["scheduler", "--listen", listen]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (child, line.trim().rsplit(' ').next().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn workers_outlive_a_scheduler_and_come_back_to_its_successor() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut first, address) = scheduler(home.path(), "127.0.0.1:0");
+    let mut worker =
+        grid(home.path(), &["worker", "--name=w", "--scheduler", &address]).spawn().unwrap();
+    let options = ClientOptions {
+        scheduler: address.clone(),
+        identity_dir: home.path().join("identity"),
+        timeout: PATIENCE,
+    };
+    let client = Client::connect_with(&options).await.unwrap();
+    client.deploy(&bundle_bytes("hello"), false).await.unwrap();
+    let before = client.submit(inc::call(1)).await.unwrap();
+    assert_eq!(before.result().await.unwrap(), 2);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let waiting = client.submit(inc::call(2)).await;
+    // Whoever waits is told, and never hangs.
+    if let Ok(future) = waiting {
+        assert!(matches!(future.result().await, Err(ClientError::Net(_))));
+    }
+
+    let (mut second, _) = scheduler(home.path(), &address);
+    let client = Client::connect_with(&options).await.unwrap();
+    let after = client.submit(inc::call(3)).await.unwrap();
+    assert_eq!(after.result().await.unwrap(), 4);
+    let workers = client.workers().await.unwrap();
+    assert_eq!(u64::from(workers[0].pid), u64::from(worker.id()));
+    signal("-TERM", u64::from(worker.id()));
+    assert!(worker.wait().unwrap().success());
+    eventually("a worker that leaves is gone at once", async || {
+        client.workers().await.unwrap().is_empty()
+    })
+    .await;
+    second.kill().unwrap();
+    second.wait().unwrap();
 }

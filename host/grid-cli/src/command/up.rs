@@ -43,6 +43,9 @@ pub(crate) struct Up {
     state_dir: Option<PathBuf>,
     #[command(flatten)]
     sandbox: SandboxArgs,
+    /// Stop when standard input closes.
+    #[arg(long, hide = true)]
+    stop_with_stdin: bool,
 }
 
 /// What `--json` says once the grid is up.
@@ -62,7 +65,7 @@ impl Up {
         let client = global.connect_to(&processes.address).await?;
         let ready = tokio::select! {
             ready = wait_for_workers(&client, self.workers) => ready,
-            () = stop::asked(false) => Ok(()),
+            () = stop::asked(self.stop_with_stdin) => Ok(()),
         };
         if let Err(error) = ready {
             processes.stop().await;
@@ -70,7 +73,7 @@ impl Up {
         }
         drop(client);
         say_ready(output, &processes.running(), self.workers)?;
-        let mut stop = std::pin::pin!(stop::asked(false));
+        let mut stop = std::pin::pin!(stop::asked(self.stop_with_stdin));
         loop {
             tokio::select! {
                 () = &mut stop => break,
@@ -104,7 +107,7 @@ impl Up {
             worker_pids: vec![std::process::id()],
         };
         say_ready(output, &running, self.workers)?;
-        stop::asked(false).await;
+        stop::asked(self.stop_with_stdin).await;
         Ok(())
     }
 
@@ -229,23 +232,25 @@ impl Processes {
         Ok(())
     }
 
-    async fn stop(&mut self) {
-        // Closing their standard input asks them to stop.
-        for child in self.children() {
-            drop(child.stdin.take());
-        }
-        let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
-        for child in self.children() {
-            if tokio::time::timeout_at(deadline, child.wait()).await.is_err() {
-                let _ = child.kill().await;
-            }
-        }
-    }
-
     /// Workers first: they say goodbye to a scheduler that still listens.
-    fn children(&mut self) -> impl Iterator<Item = &mut Child> {
-        let workers = self.workers.iter_mut().map(|worker| &mut worker.process);
-        workers.chain([&mut self.scheduler])
+    async fn stop(&mut self) {
+        let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
+        let mut workers: Vec<_> =
+            self.workers.iter_mut().map(|worker| &mut worker.process).collect();
+        stop_all(&mut workers, deadline).await;
+        stop_all(&mut [&mut self.scheduler], deadline).await;
+    }
+}
+
+async fn stop_all(children: &mut [&mut Child], deadline: tokio::time::Instant) {
+    // Closing their standard input asks them to stop.
+    for child in children.iter_mut() {
+        drop(child.stdin.take());
+    }
+    for child in children {
+        if tokio::time::timeout_at(deadline, child.wait()).await.is_err() {
+            let _ = child.kill().await;
+        }
     }
 }
 
