@@ -60,13 +60,19 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<()> {
     let client = Client::connect(&args.scheduler).await?;
+    let ended = work(&client, args).await;
+    client.close().await;
+    ended
+}
+
+async fn work(client: &Client, args: Args) -> Result<()> {
     if let Some(file) = &args.bundle {
         let bytes =
             std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         client.deploy(&bytes, true).await?;
     }
     let started = Instant::now();
-    let summary = summarize(&client, &args).await.map_err(explain)?;
+    let summary = summarize(client, &args).await.map_err(explain)?;
     let elapsed = started.elapsed();
     let described = client.submit(describe::call(summary.parts.clone())).await?;
     let described: Description = described.result().await.map_err(explain)?;

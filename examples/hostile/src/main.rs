@@ -83,23 +83,29 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<()> {
     let client = Client::connect(&args.scheduler).await?;
+    let ended = work(&client, args).await;
+    client.close().await;
+    ended
+}
+
+async fn work(client: &Client, args: Args) -> Result<()> {
     if let Some(file) = &args.bundle {
         let bytes =
             std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         client.deploy(&bytes, true).await?;
     }
-    let pids_before = pids(&client).await?;
-    let counts_before = counts(&client).await?;
-    let (bad, good) = submit(&client, &args).await?;
+    let pids_before = pids(client).await?;
+    let counts_before = counts(client).await?;
+    let (bad, good) = submit(client, &args).await?;
     wait(&bad, &good).await;
     let right = right_answers(&good).await;
-    let counts_after = counts(&client).await?;
+    let counts_after = counts(client).await?;
     let mut verdicts = Vec::new();
     for (crime, futures) in CRIMES.iter().zip(&bad) {
         let counted = counted(crime, &counts_before, &counts_after);
         verdicts.push(verdict(crime, futures, counted).await);
     }
-    let pids_after = pids(&client).await?;
+    let pids_after = pids(client).await?;
     if args.json {
         print_json(&verdicts, right, &pids_before, &pids_after)?;
     } else {

@@ -59,6 +59,12 @@ async fn main() -> ExitCode {
 async fn run(args: Args) -> Result<()> {
     ensure!(args.width > 0 && args.height > 0, "a picture has at least one pixel");
     let client = Client::connect(&args.scheduler).await?;
+    let ended = work(&client, args).await;
+    client.close().await;
+    ended
+}
+
+async fn work(client: &Client, args: Args) -> Result<()> {
     if let Some(file) = &args.bundle {
         let bytes =
             std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;

@@ -59,6 +59,12 @@ async fn run(args: Args) -> Result<()> {
     let longest = chunks.iter().map(|chunk| chunk.len()).max().unwrap_or(0);
     ensure!(longest <= CHUNK_BYTES_MAX, "a line has {longest} bytes: it cannot be cut");
     let client = Client::connect(&args.scheduler).await?;
+    let ended = work(&client, &chunks, args).await;
+    client.close().await;
+    ended
+}
+
+async fn work(client: &Client, chunks: &[&str], args: Args) -> Result<()> {
     if let Some(file) = &args.bundle {
         let bytes =
             std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -67,7 +73,7 @@ async fn run(args: Args) -> Result<()> {
     let started = Instant::now();
     let bar = progress_bar(chunks.len() as u64);
     let counted = client.map(chunks.iter().map(|chunk| count::call(*chunk))).await?;
-    let total = total(&client, counted.clone()).await?;
+    let total = total(client, counted.clone()).await?;
     let result = match &total {
         Some(total) => client.submit(top::call(total, args.top)).await?,
         None => client.submit(top::call(Counts::default(), args.top)).await?,

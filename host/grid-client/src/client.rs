@@ -20,6 +20,9 @@ use crate::plan::{Plan, RawCall};
 /// first run while the last are still on their way.
 const CALLS_PER_SUBMISSION: usize = 1_000;
 
+/// How long a goodbye may take.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+
 /// How to reach a grid.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
@@ -206,6 +209,23 @@ impl Client {
     /// When the connection is lost.
     pub async fn cancel(&self, keys: Vec<Key>, force: bool) -> Result<(), ClientError> {
         self.link.send(FromClient::Cancel { keys, force }).await
+    }
+
+    /// Tells the scheduler that the process of a worker has ended, as whoever started it knows
+    /// sooner than its silence tells.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn worker_ended(&self, name: &str) -> Result<(), ClientError> {
+        self.link.send(FromClient::WorkerEnded { name: name.to_owned() }).await
+    }
+
+    /// Says goodbye, so that the grid frees what this client wanted at once and not when it notices
+    /// the silence. All futures and clones of this client are of no use afterwards.
+    pub async fn close(self) {
+        self.link.scheduler.close("the client is done");
+        // Bounded: the scheduler may be gone itself.
+        let _ = tokio::time::timeout(GOODBYE_MAX, self.link.endpoint.close()).await;
     }
 
     /// Everything at a glance.

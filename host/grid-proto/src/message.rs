@@ -35,6 +35,12 @@ pub enum FromClient {
         /// Workers that did not answer or did not have them.
         failed: Vec<(Key, WorkerId)>,
     },
+    /// The process of the worker of this name has ended: told by whoever started it, sooner than
+    /// its silence would tell.
+    WorkerEnded {
+        /// Its name.
+        name: String,
+    },
     /// A question.
     Query {
         /// Comes back with the answer.

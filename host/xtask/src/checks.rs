@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::demo::{build_binaries, build_examples, examples_target};
+use crate::demo::{examples_target, lay_out};
 use crate::run::{Run, cargo, root, target};
 use crate::{guests, tidy};
 
@@ -28,9 +28,7 @@ impl Test {
             clippy(&["--", "-Dwarnings"])?;
             document()?;
         }
-        guests::build_all()?;
-        build_examples()?;
-        build_binaries()?;
+        lay_out()?;
         if self.args.is_empty() {
             doc_tests()?;
             let examples = runner(&["--manifest-path", "examples/Cargo.toml", "--workspace"]);
@@ -66,6 +64,7 @@ fn with_paths(run: Run) -> Run {
     run.env("GRID_BUNDLES", guests::bundles_dir())
         .env("GRID_BIN", target().join("debug/grid"))
         .env("GRID_EXAMPLES", examples_target().join("debug"))
+        .env("GRID_DEMO", target().join("demo"))
 }
 
 fn formatted(args: &[&str]) -> anyhow::Result<()> {

@@ -62,7 +62,7 @@ pub(crate) fn examples_target() -> PathBuf {
 }
 
 /// Builds the examples natively.
-pub(crate) fn build_examples() -> anyhow::Result<()> {
+fn build_examples() -> anyhow::Result<()> {
     cargo(&["build", "--locked", "--manifest-path", "examples/Cargo.toml", "--workspace"])
         .env("CARGO_TARGET_DIR", examples_target())
         .run()

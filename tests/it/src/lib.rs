@@ -8,6 +8,8 @@ mod command_line;
 #[cfg(test)]
 mod containment;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod graphs;
 #[cfg(test)]
 mod loss;

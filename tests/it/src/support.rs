@@ -16,7 +16,7 @@ use serde::Serialize;
 /// How long a state may take to come about, on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-fn target_dir() -> PathBuf {
+pub(crate) fn target_dir() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target"))
 }
 

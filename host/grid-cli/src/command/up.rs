@@ -169,6 +169,7 @@ struct Processes {
 struct Member {
     number: usize,
     restarts: u32,
+    name: String,
     process: Child,
 }
 
@@ -226,7 +227,12 @@ impl Processes {
         };
         let worker = &mut self.workers[place];
         let status = worker.process.wait().await?;
-        eprintln!("worker-{} ended ({status}); starting another", worker.number);
+        eprintln!("{} ended ({status}); starting another", worker.name);
+        // The scheduler would notice its silence; this way its calls run elsewhere at once.
+        let client = global.connect_to(&self.address).await?;
+        client.worker_ended(&worker.name).await?;
+        client.status().await?;
+        drop(client);
         tokio::time::sleep(RESTART_WAIT).await;
         *worker = start_member(worker.number, worker.restarts + 1, &self.address, up, global)?;
         Ok(())
@@ -267,7 +273,7 @@ fn start_member(
         _ => format!("worker-{number}.{restarts}"),
     };
     let process = spawn(&up.worker_args(&name, scheduler), global, Stdio::null())?;
-    Ok(Member { number, restarts, process })
+    Ok(Member { number, restarts, name, process })
 }
 
 fn spawn(args: &[String], global: &Global, stdout: Stdio) -> Result<Child, CliError> {
