@@ -36,7 +36,7 @@ pub(crate) async fn throughput(peer: bool) -> anyhow::Result<()> {
 
 async fn many(client: &Client, calls: u64) -> anyhow::Result<f64> {
     let started = Instant::now();
-    let futures = client.map((0..calls).map(|number| fresh::call(number))).await?;
+    let futures = client.map((0..calls).map(fresh::call)).await?;
     let results = client.gather(&futures).await?;
     let elapsed = started.elapsed().as_secs_f64();
     anyhow::ensure!(results.into_iter().eq(0..calls), "wrong results");

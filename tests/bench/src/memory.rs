@@ -21,7 +21,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let warm = client.map((0..5_000).map(|n| fresh::call(u64::MAX - n))).await?;
     client.gather(&warm).await?;
     let before = resident_bytes(grid.scheduler_pid);
-    let futures = client.map((0..HELD).map(|number| fresh::call(number))).await?;
+    let futures = client.map((0..HELD).map(fresh::call)).await?;
     client.gather(&futures).await?;
     // The worker reports once a second; the scheduler's own figure needs no wait.
     tokio::time::sleep(Duration::from_millis(100)).await;
