@@ -20,12 +20,19 @@ use crate::output::plain_text;
 /// Places that are kept; enough for every call site of a large program that ever fails.
 const PLACES_MAX: usize = 4096;
 
+/// Whole stacks that are kept: a task that fails fails in few ways.
+const STACKS_MAX: usize = 256;
+
 /// The debug information of a bundle.
 #[derive(Default)]
 pub(crate) struct Symbols {
     modules: Vec<Module>,
     known: Mutex<HashMap<u64, Place>>,
+    stacks: Mutex<HashMap<Stack, Arc<[Frame]>>>,
 }
+
+/// A stack as the engine gives it, and whether it ends in the machinery of a report.
+type Stack = (Vec<u64>, bool);
 
 /// What stands at one place of the code: the functions that were inlined into each other,
 /// innermost first. The last one's name is better known to the wasm module and left empty.
@@ -68,7 +75,23 @@ impl Symbols {
                 _ => {}
             }
         }
-        Self { modules, known: Mutex::default() }
+        Self { modules, ..Self::default() }
+    }
+
+    /// The frames of a stack, made once for each that is new: naming them anew costs more than the
+    /// trap itself.
+    pub(crate) fn stack(&self, stack: Stack, make: impl FnOnce() -> Vec<Frame>) -> Vec<Frame> {
+        let lock = || self.stacks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(frames) = lock().get(&stack) {
+            return frames.to_vec();
+        }
+        let frames = make();
+        let mut stacks = lock();
+        if stacks.len() >= STACKS_MAX {
+            stacks.clear();
+        }
+        stacks.insert(stack, frames.as_slice().into());
+        frames
     }
 
     /// What stands at these offsets in the file; empty where nothing is known.

@@ -13,10 +13,16 @@ pub(crate) fn frames(error: &wasmtime::Error, symbols: &Symbols, kind: &FailureK
     };
     let frames = backtrace.frames();
     let offset = |frame: &FrameInfo| frame.module_offset().unwrap_or_default() as u64;
-    let places = symbols.places(&frames.iter().map(offset).collect::<Vec<_>>());
+    let offsets: Vec<_> = frames.iter().map(offset).collect();
+    let reported = was_reported(kind);
+    symbols.stack((offsets.clone(), reported), || name(frames, &offsets, symbols, reported))
+}
+
+fn name(frames: &[FrameInfo], offsets: &[u64], symbols: &Symbols, reported: bool) -> Vec<Frame> {
+    let places = symbols.places(offsets);
     let mut source: Vec<_> =
         frames.iter().zip(&places).flat_map(|(frame, place)| source_frames(frame, place)).collect();
-    if was_reported(kind) {
+    if reported {
         let machinery = source.iter().take_while(|frame| is_machinery(frame)).count();
         if machinery < source.len() {
             source.drain(..machinery);
