@@ -111,7 +111,8 @@ macro_rules! number_id {
 }
 
 number_id! {
-    /// Numbered try of a call, from 0; the fencing token of every worker message.
+    /// Numbered try of a call; the fencing token of every worker message. Starts at 0, or higher
+    /// where an equal call was stopped before.
     Attempt(u32)
 }
 number_id! {

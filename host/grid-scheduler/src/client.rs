@@ -12,4 +12,6 @@ pub(crate) struct Client {
     pub(crate) wants: BTreeSet<CallId>,
     /// A submission of which more is to come.
     pub(crate) partial: Option<Submission>,
+    /// What follows belongs to a submission that was refused already.
+    pub(crate) skips_rest: bool,
 }

@@ -98,11 +98,12 @@ impl Scheduler {
         _failed: &[(Key, WorkerId)],
     ) {
         for key in keys {
-            let Some(id) = self.calls.find(key) else {
-                continue;
-            };
-            if self.calls[id].clients.contains(&client) {
-                self.announce_to(client, id, None);
+            let wanted =
+                self.calls.find(key).filter(|id| self.calls[*id].clients.contains(&client));
+            match wanted {
+                Some(id) => self.announce_to(client, id, None),
+                // Somebody cancelled it for all after the news was sent.
+                None => self.announce_cancelled(client, *key),
             }
         }
     }

@@ -33,6 +33,7 @@ mod check;
 mod client;
 mod config;
 mod event;
+mod fences;
 mod interest;
 mod lifecycle;
 mod machine;

@@ -53,6 +53,8 @@ impl Scheduler {
 
     /// An active call left its worker without an end: it starts over as another attempt.
     pub(crate) fn start_over(&mut self, id: CallId) {
+        let call = &self.calls[id];
+        self.fences.pass(&call.key, call.attempt);
         self.leave_worker(id);
         let mut inputs = Vec::new();
         self.settle(id, &mut inputs);
@@ -180,6 +182,7 @@ impl Scheduler {
         match &self.calls[id].state {
             State::Processing { worker, .. } => {
                 let worker = *worker;
+                self.fences.pass(&key, attempt);
                 self.send_worker(worker, ToWorker::Cancel(vec![(key, attempt)]));
                 self.leave_worker(id);
             }

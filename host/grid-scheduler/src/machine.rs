@@ -11,6 +11,7 @@ use crate::calls::Calls;
 use crate::client::Client;
 use crate::config::{Config, Now};
 use crate::event::{Action, Event};
+use crate::fences::Fences;
 use crate::outcome::Leaving;
 use crate::task::Tasks;
 use crate::worker::{Worker, Workers};
@@ -20,6 +21,7 @@ use crate::worker::{Worker, Workers};
 pub struct Scheduler {
     pub(crate) config: Config,
     pub(crate) calls: Calls,
+    pub(crate) fences: Fences,
     pub(crate) tasks: Tasks,
     pub(crate) bundles: Bundles,
     pub(crate) clients: BTreeMap<ClientId, Client>,
@@ -41,6 +43,7 @@ impl Scheduler {
         Self {
             calls: Calls::new(config.seed),
             config,
+            fences: Fences::default(),
             tasks: Tasks::default(),
             bundles: Bundles::default(),
             clients: BTreeMap::new(),
@@ -117,7 +120,16 @@ impl Scheduler {
             FromClient::Release(keys) => self.on_release(id, &keys),
             FromClient::Cancel { keys, force } => self.on_cancel(id, &keys, force),
             FromClient::Locate { keys, failed } => self.on_locate(id, &keys, &failed),
+            FromClient::WorkerEnded { name } => self.on_worker_ended(&name),
             FromClient::Query { request, query } => self.on_query(id, request, query),
+        }
+    }
+
+    fn on_worker_ended(&mut self, name: &str) {
+        let ended = self.workers.iter().find(|(_, worker)| worker.name == name);
+        if let Some(id) = ended.map(|(id, _)| id) {
+            self.actions.push_back(Action::CloseWorker(id, "its process has ended".to_owned()));
+            self.on_worker_gone(id, Leaving::Died);
         }
     }
 

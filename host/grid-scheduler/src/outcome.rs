@@ -92,10 +92,14 @@ impl Scheduler {
         FailureSite { key: call.key, task, worker, attempt: call.attempt }
     }
 
-    /// A worker stored something that is not expected of it.
+    /// A worker stored something that is not expected of it. Where it has the call in hand again it
+    /// drops the old result by itself, and must not be told to drop the new one.
     fn free_stray(&mut self, worker: WorkerId, key: Key) {
-        let expected =
-            self.calls.find(&key).is_some_and(|id| self.calls[id].holders().contains(&worker));
+        let expected = self.calls.find(&key).is_some_and(|id| match &self.calls[id].state {
+            State::Memory { holders, .. } => holders.contains(&worker),
+            State::Processing { worker: busy, .. } => *busy == worker,
+            State::Released | State::Waiting { .. } | State::Queued | State::Erred(_) => false,
+        });
         if !expected {
             self.send_worker(worker, ToWorker::Free(vec![key]));
         }
@@ -121,14 +125,21 @@ impl Scheduler {
                 self.lose_replica(input_id, *from);
             }
         }
-        self.start_over(id);
+        // An input that cannot be computed again may have failed all that wanted this call.
+        if self.is_processing(id) {
+            self.start_over(id);
+        }
+    }
+
+    fn is_processing(&self, id: CallId) -> bool {
+        self.calls.contains(id) && matches!(self.calls[id].state, State::Processing { .. })
     }
 
     pub(crate) fn on_holds(&mut self, worker: WorkerId, keys: &[Key]) {
         for key in keys {
             match self.calls.find(key) {
                 Some(id) if self.calls[id].in_memory() => self.add_holder(id, worker),
-                _ => self.send_worker(worker, ToWorker::Free(vec![*key])),
+                _ => self.free_stray(worker, *key),
             }
         }
     }
@@ -151,9 +162,9 @@ impl Scheduler {
                 true
             }
             State::Processing { worker: busy, .. } => {
-                let cancel = vec![(key, self.calls[id].attempt)];
-                let busy = *busy;
-                self.send_worker(busy, ToWorker::Cancel(cancel));
+                let (busy, attempt) = (*busy, self.calls[id].attempt);
+                self.fences.pass(&key, attempt);
+                self.send_worker(busy, ToWorker::Cancel(vec![(key, attempt)]));
                 self.complete(id, worker, meta, None);
                 true
             }
@@ -169,7 +180,8 @@ impl Scheduler {
             Leaving::Planned => Vec::new(),
         };
         for call in worker.in_hand {
-            if !matches!(self.calls[call].state, State::Processing { .. }) {
+            if !self.is_processing(call) {
+                // What failed before it in this loop took it along.
                 continue;
             }
             if executing.contains(&call) {

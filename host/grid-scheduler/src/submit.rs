@@ -2,10 +2,11 @@
 
 use grid_proto::limits::{ARGUMENTS_MAX, INLINE_ARGUMENT_BYTES_MAX};
 use grid_proto::message::{Refusal, Submission, ToClient};
-use grid_proto::{Arg, Attempt, CallSpec, ClientId, Priority, TaskDescription, TaskId, TaskRef};
+use grid_proto::{Arg, CallSpec, ClientId, Priority, TaskDescription, TaskId, TaskRef};
 use smallvec::SmallVec;
 
 use crate::call::{Call, CallId, State};
+use crate::client::Client;
 use crate::machine::Scheduler;
 
 impl Scheduler {
@@ -40,19 +41,18 @@ impl Scheduler {
 
     /// Joins the pieces of a submission; `None` while more is to come.
     fn complete_submission(&mut self, client: ClientId, piece: Submission) -> Option<Submission> {
-        let partial = &mut self.clients.get_mut(&client)?.partial;
+        let Client { partial, skips_rest, .. } = self.clients.get_mut(&client)?;
         let more = piece.more;
+        if *skips_rest {
+            *skips_rest = more;
+            return None;
+        }
         let whole = match partial.take() {
             None => piece,
             Some(mut whole) => {
-                let offset = u32::try_from(whole.tasks.len()).unwrap_or(u32::MAX);
+                // Positions count over the tables of all pieces.
                 whole.tasks.extend(piece.tasks);
-                whole.calls.extend(
-                    piece
-                        .calls
-                        .into_iter()
-                        .map(|call| CallSpec { task: call.task.saturating_add(offset), ..call }),
-                );
+                whole.calls.extend(piece.calls);
                 whole.wanted.extend(piece.wanted);
                 whole
             }
@@ -63,6 +63,7 @@ impl Scheduler {
                 self.config.submission_calls_max
             );
             let error = Refusal::BadSubmission { message };
+            *skips_rest = more;
             self.send_client(client, ToClient::Refused { request: whole.request, error });
             return None;
         }
@@ -158,7 +159,7 @@ impl Scheduler {
             dependents: std::collections::BTreeSet::new(),
             active_dependents: 0,
             clients: SmallVec::new(),
-            attempt: Attempt::default(),
+            attempt: self.fences.first(&spec.key),
             retries_left: spec.options.retries.unwrap_or(self.tasks.of(task).retries),
             deaths: Vec::new(),
             state: State::Released,

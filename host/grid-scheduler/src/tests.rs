@@ -1,1 +1,8 @@
 //! Tests of the machine alone.
+
+mod deploy;
+mod grid;
+mod loss;
+mod placement;
+mod submission;
+mod wishes;

@@ -85,7 +85,8 @@ pub struct Agent {
     ready: BTreeSet<(Priority, Key)>,
     /// Attempts that slots have, whether anybody still wants them or not.
     dispatched: BTreeMap<(Key, Attempt), TaskId>,
-    held: BTreeSet<Key>,
+    /// What is in the store, with the attempt that made it; `None` for copies.
+    held: BTreeMap<Key, Option<Attempt>>,
     fetches: Fetches,
     /// Calls that wait for a bundle to be ready.
     loading: BTreeMap<BundleHash, BTreeSet<Key>>,
@@ -106,7 +107,7 @@ impl Agent {
             jobs: BTreeMap::new(),
             ready: BTreeSet::new(),
             dispatched: BTreeMap::new(),
-            held: BTreeSet::new(),
+            held: BTreeMap::new(),
             fetches: Fetches::default(),
             loading: BTreeMap::new(),
             loaded: BTreeMap::new(),
@@ -174,9 +175,21 @@ impl Agent {
 
     fn on_assigned(&mut self, assignment: Assignment) {
         let Assignment { key, attempt, task, priority, args, inputs, limits } = assignment;
-        let known = self.jobs.get(&key).is_some_and(|job| job.attempt == attempt);
-        if known || self.dispatched.contains_key(&(key, attempt)) {
+        let in_hand = self.jobs.get(&key).map(|job| job.attempt);
+        if in_hand == Some(attempt) {
+            // It came twice.
             return;
+        }
+        let done = self.held.get(&key).copied().flatten();
+        if in_hand.max(done) >= Some(attempt) || self.dispatched.contains_key(&(key, attempt)) {
+            // Too late; or a scheduler that began anew uses a number anew, with which a slot is not
+            // yet done: then it has to choose a higher one.
+            self.report_missing(key, attempt, Vec::new());
+            return;
+        }
+        if self.held.remove(&key).is_some() {
+            // The scheduler does not count on this copy; what it may say about it comes too late.
+            self.actions.push_back(Action::Drop(key));
         }
         let Some(definition) = self.tasks.get(&task).cloned() else {
             let failure = Failure::new(FailureKind::BundleInvalid, "the task was never defined");
@@ -186,7 +199,7 @@ impl Agent {
         let mut needs = Needs::default();
         for arg in &args {
             let Arg::Key(input) = arg else { continue };
-            if !self.held.contains(input) {
+            if !self.held.contains_key(input) {
                 let holders = inputs.iter().find(|(key, _)| key == input);
                 let holders = holders.map(|(_, holders)| holders.clone()).unwrap_or_default();
                 needs.inputs.insert(*input);
@@ -271,11 +284,13 @@ impl Agent {
         for key in got {
             let calls = self.fetches.arrived(key);
             if calls.is_empty() {
-                // Freed or abandoned on the way.
-                self.actions.push_back(Action::Drop(*key));
+                // Freed or abandoned on the way; or it came twice, then one copy stays.
+                if !self.held.contains_key(key) {
+                    self.actions.push_back(Action::Drop(*key));
+                }
                 continue;
             }
-            self.held.insert(*key);
+            self.held.insert(*key, None);
             kept.push(*key);
             for call in calls {
                 if let Some(job) = self.jobs.get_mut(&call) {
@@ -321,7 +336,7 @@ impl Agent {
         self.jobs.remove(&key);
         let keep = matches!(outcome, Outcome::Memory { .. });
         if keep {
-            self.held.insert(key);
+            self.held.insert(key, Some(attempt));
         }
         self.report(key, attempt, outcome, spent);
         keep
@@ -332,15 +347,18 @@ impl Agent {
         self.actions.push_back(Action::Send(finished));
     }
 
+    fn report_missing(&mut self, key: Key, attempt: Attempt, missing: Vec<(Key, WorkerId)>) {
+        let missing = FromWorker::MissingInputs { key, attempt, missing };
+        self.actions.push_back(Action::Send(missing));
+    }
+
     /// After a batch of events: dispatch what may run, fetch what may be fetched, report what
     /// cannot be had.
     pub fn flush(&mut self) {
         for (call, missing) in self.fetches.hopeless() {
             if let Some(job) = self.jobs.remove(&call) {
                 self.fetches.abandon(&call);
-                let missing =
-                    FromWorker::MissingInputs { key: call, attempt: job.attempt, missing };
-                self.actions.push_back(Action::Send(missing));
+                self.report_missing(call, job.attempt, missing);
             }
         }
         for (from, keys) in self.fetches.start() {
@@ -358,6 +376,15 @@ impl Agent {
                 break;
             }
             self.ready.remove(&(priority, key));
+            let freed = freed_inputs(&job.args, &self.held);
+            if !freed.is_empty() {
+                // Freed while the call waited for something else.
+                let attempt = job.attempt;
+                self.jobs.remove(&key);
+                let missing = freed.into_iter().map(|input| (input, self.id)).collect();
+                self.report_missing(key, attempt, missing);
+                continue;
+            }
             self.dispatched.insert((key, job.attempt), job.task);
             let execution = Execution {
                 key,
@@ -407,3 +434,15 @@ impl Agent {
         Ok(())
     }
 }
+
+/// Inputs that are not in the store.
+fn freed_inputs(args: &[Arg], held: &BTreeMap<Key, Option<Attempt>>) -> Vec<Key> {
+    let freed = |arg: &Arg| match arg {
+        Arg::Key(input) if !held.contains_key(input) => Some(*input),
+        Arg::Key(_) | Arg::Value(_) => None,
+    };
+    args.iter().filter_map(freed).collect()
+}
+
+#[cfg(test)]
+mod tests;

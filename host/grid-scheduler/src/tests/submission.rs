@@ -1,0 +1,139 @@
+//! What is accepted, what is refused, and that a refusal leaves nothing behind.
+
+use grid_proto::message::{FromClient, Submission};
+use grid_proto::{Arg, CallSpec, RequestId};
+
+use super::grid::{ANN, BOB, Grid, call, key, tasks, typed};
+use crate::Config;
+
+#[test]
+fn the_same_call_is_known_once_and_told_to_both() {
+    let mut grid = Grid::new();
+    grid.worker(10, 4);
+    assert_eq!(grid.submit(ANN, &[call(1, &[])], &[key(1)]).placed(), [(10, 1, 0)]);
+    let again = grid.submit(BOB, &[call(1, &[]), call(2, &[1])], &[key(1), key(2)]);
+    assert!(again.is_accepted());
+    assert_eq!(again.placed(), []);
+    let out = grid.finish(10, 1, 0, 8);
+    assert_eq!((out.ready(ANN), out.ready(BOB)), (vec![1], vec![1]));
+    assert_eq!(out.placed(), [(10, 2, 0)]);
+    // Who asks once more is told at once.
+    assert_eq!(grid.submit(ANN, &[call(1, &[])], &[key(1)]).ready(ANN), [1]);
+}
+
+#[test]
+fn a_key_with_another_recipe_is_refused_and_both_are_named() {
+    let mut grid = Grid::new();
+    grid.submit(ANN, &[typed(1, &[7])], &[key(1)]);
+    let clash = grid.submit(BOB, &[call(5, &[]), call(1, &[5])], &[key(1)]);
+    let text = clash.refusal().unwrap();
+    assert!(text.contains("tests@1:typed(1 bytes of msgpack)"), "{text}");
+    assert!(text.contains("tests@1:one("), "{text}");
+    assert_eq!(grid.state(5), "unknown", "nothing of the refused submission stays");
+    assert_eq!(grid.calls().len(), 1);
+}
+
+#[test]
+fn what_names_something_unknown_is_refused_and_leaves_nothing() {
+    let mut grid = Grid::new();
+    let mut refused = |calls: &[CallSpec], wanted: &[u64]| {
+        let wanted: Vec<_> = wanted.iter().copied().map(key).collect();
+        let out = grid.submit(ANN, calls, &wanted);
+        assert!(!out.is_accepted());
+        assert!(grid.calls().is_empty());
+        out.refusal().unwrap()
+    };
+    let text = refused(&[call(1, &[]), call(2, &[1, 77])], &[2]);
+    assert!(text.contains("is not known to the grid"), "{text}");
+    let text = refused(&[call(1, &[])], &[1, 9]);
+    assert!(text.contains("is not known to the grid"), "{text}");
+    let text = refused(&[call(1, &[]), CallSpec { task: 5, ..call(2, &[]) }], &[1]);
+    assert!(text.contains("names task 5 of none"), "{text}");
+    let text = refused(&[call(1, &[]), typed(2, &[0xa1, b'x'])], &[2]);
+    assert!(text.contains("`n`, takes `u32`, not a text"), "{text}");
+    let two = vec![Arg::Key(key(1)), Arg::Key(key(1))];
+    let text = refused(&[call(1, &[]), CallSpec { args: two, ..typed(2, &[0]) }], &[2]);
+    assert!(text.contains("`typed` takes 1 argument (n: u32), not 2"), "{text}");
+}
+
+#[test]
+fn unknown_bundles_and_tasks_are_refused_with_what_there_is() {
+    let mut grid = Grid::new();
+    let mut with_task = |change: &dyn Fn(&mut grid_proto::TaskRef)| {
+        let mut tasks = tasks();
+        change(&mut tasks[0]);
+        let calls = vec![call(1, &[])];
+        let whole =
+            Submission { request: RequestId(7), tasks, calls, wanted: vec![key(1)], more: false };
+        let text = grid.say(ANN, FromClient::Submit(whole)).refusal().unwrap();
+        assert!(grid.calls().is_empty());
+        text
+    };
+    let text = with_task(&|task| task.task = "nine".to_owned());
+    assert!(text.contains("`tests@1` has no task `nine`; it has none, one, two"), "{text}");
+    let text = with_task(&|task| task.bundle.0[0] = 1);
+    assert!(text.contains("is not on this grid"), "{text}");
+}
+
+#[test]
+fn pieces_are_judged_together_and_share_one_table_of_tasks() {
+    let mut grid = Grid::new();
+    grid.worker(10, 8);
+    let request = RequestId(1);
+    let empty = Submission { request, more: true, ..Submission::default() };
+    let first = Submission { tasks: tasks(), calls: vec![call(1, &[])], ..empty.clone() };
+    let second = Submission { calls: vec![call(2, &[1])], ..empty.clone() };
+    let calls = vec![call(3, &[1, 2])];
+    let last = Submission { calls, wanted: vec![key(3)], more: false, ..empty };
+    for piece in [first, second] {
+        let out = grid.say(ANN, FromClient::Submit(piece));
+        assert!(out.0.is_empty(), "{out:?}");
+        assert!(grid.calls().is_empty());
+    }
+    let out = grid.say(ANN, FromClient::Submit(last));
+    assert!(out.is_accepted(), "{out:?}");
+    assert_eq!(out.placed(), [(10, 1, 0)]);
+    assert_eq!(grid.finish(10, 1, 0, 1).placed(), [(10, 2, 0)]);
+    assert_eq!(grid.finish(10, 2, 0, 1).placed(), [(10, 3, 0)]);
+    assert_eq!(grid.finish(10, 3, 0, 1).ready(ANN), [3]);
+}
+
+#[test]
+fn too_large_a_submission_is_refused_once_whatever_pieces_follow() {
+    let mut grid = Grid::with(Config { submission_calls_max: 3, ..Config::default() });
+    let request = RequestId(1);
+    let piece = |from: u64, more| Submission {
+        request,
+        tasks: if from == 0 { tasks() } else { Vec::new() },
+        calls: (from..from + 2).map(|n| call(n, &[])).collect(),
+        wanted: if more { Vec::new() } else { vec![key(0)] },
+        more,
+    };
+    assert_eq!(grid.say(ANN, FromClient::Submit(piece(0, true))).refusal(), None);
+    let text = grid.say(ANN, FromClient::Submit(piece(2, true))).refusal().unwrap();
+    assert!(text.contains("at most 3 calls"), "{text}");
+    for (from, more) in [(4, true), (6, false)] {
+        let out = grid.say(ANN, FromClient::Submit(piece(from, more)));
+        assert!(out.0.is_empty(), "the rest is thrown away: {out:?}");
+    }
+    assert!(grid.submit(ANN, &[call(1, &[])], &[key(1)]).is_accepted());
+}
+
+#[test]
+fn an_input_that_is_used_twice_is_one_input() {
+    let mut grid = Grid::new();
+    grid.worker(10, 1);
+    grid.submit(ANN, &[call(1, &[]), call(2, &[1, 1])], &[key(2)]);
+    let out = grid.finish(10, 1, 0, 1);
+    assert_eq!(out.runs()[0].1.args.len(), 2);
+    let out = grid.finish(10, 2, 0, 1);
+    assert_eq!((out.ready(ANN), out.freed()), (vec![2], vec![(10, 1)]));
+}
+
+#[test]
+fn what_leads_to_nothing_wanted_is_not_kept() {
+    let mut grid = Grid::new();
+    let out = grid.submit(ANN, &[call(1, &[]), call(2, &[1]), call(3, &[])], &[key(3)]);
+    assert!(out.is_accepted());
+    assert_eq!((grid.state(1), grid.state(2)), ("unknown".to_owned(), "unknown".to_owned()));
+}

@@ -1,0 +1,149 @@
+use super::*;
+use grid_proto::{Codec, ObjectMeta};
+
+const BUNDLE: BundleHash = BundleHash([5; 32]);
+const OWN: WorkerId = WorkerId(1);
+const PEER: WorkerId = WorkerId(2);
+
+fn key(n: u8) -> Key {
+    Key([n; 32])
+}
+
+/// An agent with one slot that knows a task and has its bundle.
+fn agent() -> Agent {
+    let mut agent = Agent::new(1);
+    let task = TaskDefinition {
+        id: TaskId(0),
+        bundle: BUNDLE,
+        bundle_name: "b".to_owned(),
+        index: 0,
+        name: "t".to_owned(),
+        limits: TaskLimits::default(),
+        reads: Vec::new(),
+        writes: Vec::new(),
+    };
+    agent.on_message(ToWorker::Welcome(OWN));
+    agent.on_message(ToWorker::Define(vec![task]));
+    agent.on_bundle(BUNDLE, Ok(()));
+    agent
+}
+
+fn run(agent: &mut Agent, call: u8, attempt: u32, inputs: &[(u8, &[WorkerId])]) -> Vec<Action> {
+    let assignment = Assignment {
+        key: key(call),
+        attempt: Attempt(attempt),
+        task: TaskId(0),
+        priority: Priority { user: 0, submission: 0, position: u32::from(call) },
+        args: inputs.iter().map(|(input, _)| Arg::Key(key(*input))).collect(),
+        inputs: inputs.iter().map(|(input, from)| (key(*input), from.to_vec())).collect(),
+        limits: TaskLimits::default(),
+    };
+    agent.on_message(ToWorker::Run(vec![assignment]));
+    settle(agent)
+}
+
+fn settle(agent: &mut Agent) -> Vec<Action> {
+    agent.flush();
+    agent.check().unwrap();
+    std::iter::from_fn(|| agent.poll_action()).collect()
+}
+
+fn done(agent: &mut Agent, call: u8, attempt: u32) -> (bool, Vec<Action>) {
+    let meta = ObjectMeta { codec: Codec::Raw, size: 1, hash: [call; 32] };
+    let outcome = Outcome::Memory { meta, inline: None };
+    let spent = Spent { wall_us: 50_000, ..Spent::default() };
+    let kept = agent.on_executed(key(call), Attempt(attempt), outcome, spent);
+    (kept, settle(agent))
+}
+
+fn executed(actions: &[Action]) -> Vec<(Key, Attempt)> {
+    let execution = |action: &Action| match action {
+        Action::Execute(execution) => Some((execution.key, execution.attempt)),
+        _ => None,
+    };
+    actions.iter().filter_map(execution).collect()
+}
+
+fn missing(call: u8, attempt: u32, missing: &[(u8, WorkerId)]) -> Action {
+    let missing = missing.iter().map(|(input, from)| (key(*input), *from)).collect();
+    Action::Send(FromWorker::MissingInputs { key: key(call), attempt: Attempt(attempt), missing })
+}
+
+#[test]
+fn an_assignment_that_comes_twice_runs_once() {
+    let mut agent = agent();
+    assert_eq!(executed(&run(&mut agent, 1, 0, &[])), [(key(1), Attempt(0))]);
+    assert!(run(&mut agent, 1, 0, &[]).is_empty());
+    assert!(done(&mut agent, 1, 0).0);
+    assert_eq!(run(&mut agent, 1, 0, &[]), [missing(1, 0, &[])], "its result is here");
+}
+
+#[test]
+fn an_older_attempt_does_not_replace_a_newer() {
+    let mut agent = agent();
+    run(&mut agent, 1, 3, &[]);
+    assert_eq!(run(&mut agent, 1, 2, &[]), [missing(1, 2, &[])]);
+    assert!(done(&mut agent, 1, 3).0, "the newer one goes on");
+}
+
+#[test]
+fn a_number_that_a_stopped_call_still_uses_is_declined() {
+    let mut agent = agent();
+    run(&mut agent, 1, 0, &[]);
+    agent.on_disconnected();
+    assert_eq!(settle(&mut agent), [Action::Stop(key(1), Attempt(0))]);
+    let mut fresh = self::agent();
+    agent.tasks.append(&mut fresh.tasks);
+    assert_eq!(run(&mut agent, 1, 0, &[]), [missing(1, 0, &[])]);
+    assert!(!done(&mut agent, 1, 0).0);
+    assert_eq!(executed(&run(&mut agent, 1, 1, &[])), [(key(1), Attempt(1))]);
+}
+
+#[test]
+fn a_result_that_is_computed_anew_is_dropped_first() {
+    let mut agent = agent();
+    run(&mut agent, 1, 0, &[]);
+    done(&mut agent, 1, 0);
+    let actions = run(&mut agent, 1, 1, &[]);
+    assert_eq!(actions[0], Action::Drop(key(1)));
+    assert_eq!(executed(&actions), [(key(1), Attempt(1))]);
+}
+
+#[test]
+fn a_copy_that_comes_twice_stays() {
+    let mut agent = agent();
+    let fetch = |actions: &[Action]| matches!(actions, [Action::Fetch { from: PEER, .. }]);
+    assert!(fetch(&run(&mut agent, 2, 0, &[(1, &[PEER])])));
+    // The call is cancelled with its request under way, and another one wants the same.
+    agent.on_message(ToWorker::Cancel(vec![(key(2), Attempt(0))]));
+    assert!(run(&mut agent, 3, 0, &[(1, &[WorkerId(3)])]).len() == 1);
+    agent.on_fetched(PEER, &[key(1)], &[]);
+    assert_eq!(executed(&settle(&mut agent)), [(key(3), Attempt(0))]);
+    agent.on_fetched(WorkerId(3), &[key(1)], &[]);
+    assert!(settle(&mut agent).is_empty(), "no drop of what is held");
+}
+
+#[test]
+fn an_input_that_was_freed_meanwhile_is_missed_and_not_run_into() {
+    let mut agent = agent();
+    run(&mut agent, 1, 0, &[]);
+    done(&mut agent, 1, 0);
+    run(&mut agent, 9, 0, &[]);
+    assert!(run(&mut agent, 2, 0, &[(1, &[])]).is_empty(), "the slot is busy");
+    agent.on_message(ToWorker::Free(vec![key(1)]));
+    assert_eq!(settle(&mut agent), [Action::Drop(key(1))]);
+    let (_, actions) = done(&mut agent, 9, 0);
+    assert!(actions.contains(&missing(2, 0, &[(1, OWN)])), "{actions:?}");
+    assert!(executed(&actions).is_empty());
+}
+
+#[test]
+fn one_holder_after_the_other_is_asked_and_then_the_scheduler() {
+    let mut agent = agent();
+    run(&mut agent, 2, 0, &[(1, &[PEER, WorkerId(3)])]);
+    agent.on_fetched(PEER, &[], &[key(1)]);
+    let actions = settle(&mut agent);
+    assert!(matches!(&actions[..], [Action::Fetch { from: WorkerId(3), .. }]), "{actions:?}");
+    agent.on_fetched(WorkerId(3), &[], &[key(1)]);
+    assert_eq!(settle(&mut agent), [missing(2, 0, &[(1, PEER), (1, WorkerId(3))])]);
+}

@@ -1,0 +1,187 @@
+//! A client: what it asked for, what it was told, and what it does next.
+
+use std::collections::BTreeMap;
+
+use grid_proto::message::{Answer, FromClient, Holder, Refusal, ToClient};
+use grid_proto::{Failure, FailureKind, Key, ObjectMeta, RequestId};
+
+use crate::agenda::LinkId;
+use crate::graph::Graph;
+use crate::oracle::Oracle;
+use crate::rng::Rng;
+
+/// How a client's future stands.
+#[derive(Clone, Debug)]
+pub(crate) enum Standing {
+    Pending,
+    /// Ready, and read.
+    Here,
+    /// Ready, to be read from one of these.
+    Elsewhere(ObjectMeta, Vec<Holder>),
+    Failed(Box<Failure>),
+}
+
+#[derive(Debug)]
+pub(crate) struct SimClient {
+    pub(crate) link: Option<LinkId>,
+    pub(crate) futures: BTreeMap<Key, Standing>,
+    pub(crate) turns_left: u64,
+    requests: u64,
+    /// What each request wanted first, and whether it has to be refused.
+    open: BTreeMap<RequestId, (Vec<Key>, bool)>,
+    /// How many different calls of one form there are, in tenths of the usual.
+    salts: u64,
+    pub(crate) cancels: bool,
+    pub(crate) forces: bool,
+}
+
+impl SimClient {
+    pub(crate) fn new(turns: u64, salts: u64, cancels: bool, forces: bool) -> Self {
+        Self {
+            link: None,
+            futures: BTreeMap::new(),
+            turns_left: turns,
+            requests: 0,
+            open: BTreeMap::new(),
+            salts,
+            cancels,
+            forces,
+        }
+    }
+
+    /// The connection is gone, and with it all futures.
+    pub(crate) fn on_lost(&mut self) {
+        self.link = None;
+        self.futures.clear();
+        self.open.clear();
+    }
+
+    /// The next thing that it does.
+    pub(crate) fn turn(
+        &mut self,
+        oracle: &mut Oracle,
+        poison_percent: u64,
+        rng: &mut Rng,
+    ) -> Vec<FromClient> {
+        let held: Vec<_> = self.futures.keys().copied().collect();
+        match rng.range(0, 100) {
+            0..=54 => self.submit(oracle, poison_percent, &held, rng),
+            55..=79 if !held.is_empty() => {
+                let some = pick_some(&held, rng);
+                for key in &some {
+                    self.futures.remove(key);
+                }
+                vec![FromClient::Release(some)]
+            }
+            80..=94 if self.cancels && !held.is_empty() => {
+                let some: Vec<_> = pick_some(&held, rng).into_iter().take(3).collect();
+                for key in &some {
+                    oracle.on_cancel(*key);
+                }
+                self.futures.retain(|key, _| !some.iter().any(|root| oracle.leads_to(root, key)));
+                vec![FromClient::Cancel { keys: some, force: self.forces && rng.chance(40) }]
+            }
+            _ => self.submit(oracle, poison_percent, &held, rng),
+        }
+    }
+
+    fn submit(
+        &mut self,
+        oracle: &mut Oracle,
+        poison_percent: u64,
+        held: &[Key],
+        rng: &mut Rng,
+    ) -> Vec<FromClient> {
+        let mut graph = Graph::draw(held, self.salts, rng);
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        if rng.chance(8) {
+            graph.spoil(rng);
+            self.open.insert(request, (Vec::new(), true));
+            return graph.submissions(request, rng).into_iter().map(FromClient::Submit).collect();
+        }
+        oracle.on_submit(&graph, poison_percent);
+        let mut fresh = Vec::new();
+        for key in &graph.wanted {
+            if !self.futures.contains_key(key) {
+                self.futures.insert(*key, Standing::Pending);
+                fresh.push(*key);
+            }
+        }
+        self.open.insert(request, (fresh, false));
+        graph.submissions(request, rng).into_iter().map(FromClient::Submit).collect()
+    }
+
+    /// The scheduler told something. Gives the result that is to be read now, if there is one.
+    pub(crate) fn on_message(
+        &mut self,
+        message: ToClient,
+        oracle: &Oracle,
+    ) -> Result<Option<Key>, String> {
+        match message {
+            ToClient::Accepted(request) => match self.open.remove(&request) {
+                Some((_, true)) => Err(format!("{request}: accepted with an unknown input")),
+                Some((_, false)) => Ok(None),
+                None => Err(format!("{request}: accepted without or twice")),
+            },
+            ToClient::Refused { request, error } => {
+                let Some((fresh, spoiled)) = self.open.remove(&request) else {
+                    return Err(format!("{request}: refused without or twice: {error}"));
+                };
+                for key in fresh {
+                    self.futures.remove(&key);
+                }
+                // Somebody else may have cancelled what this one builds on.
+                match error {
+                    Refusal::UnknownKey { .. } if spoiled || self.forces => Ok(None),
+                    _ => Err(format!("{request}: refused: {error}")),
+                }
+            }
+            ToClient::Ready { key, meta, holders, inline } => {
+                oracle.check_ready(&key, meta.hash)?;
+                if inline.as_ref().is_some_and(|value| value.bytes != meta.hash) {
+                    return Err(format!("{}: told another value than its hash", key.short()));
+                }
+                let Some(standing) = self.futures.get_mut(&key) else { return Ok(None) };
+                if inline.is_some() {
+                    *standing = Standing::Here;
+                    return Ok(None);
+                }
+                if matches!(standing, Standing::Here) {
+                    return Ok(None);
+                }
+                *standing = Standing::Elsewhere(meta, holders);
+                Ok(Some(key))
+            }
+            ToClient::Failed { key, failure } => {
+                oracle.check_failed(&key, &failure)?;
+                if let Some(standing) = self.futures.get_mut(&key) {
+                    *standing = Standing::Failed(Box::new(failure));
+                }
+                Ok(None)
+            }
+            ToClient::Answer { answer: Answer::Refused(refusal), .. } => Err(refusal.to_string()),
+            ToClient::Answer { .. } => Ok(None),
+        }
+    }
+
+    /// Futures of which nothing final is known.
+    pub(crate) fn unsettled(&self) -> Vec<Key> {
+        let unsettled = |standing: &Standing| match standing {
+            Standing::Pending | Standing::Elsewhere(..) => true,
+            // It was wanted anew after it was cancelled, else there would be no future.
+            Standing::Failed(failure) => failure.kind == FailureKind::Cancelled && !self.forces,
+            Standing::Here => false,
+        };
+        self.futures
+            .iter()
+            .filter(|(_, standing)| unsettled(standing))
+            .map(|(key, _)| *key)
+            .collect()
+    }
+}
+
+fn pick_some(held: &[Key], rng: &mut Rng) -> Vec<Key> {
+    let percent = rng.pick(&[10, 50, 100]);
+    held.iter().copied().filter(|_| rng.chance(percent)).collect()
+}

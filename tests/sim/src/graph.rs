@@ -1,0 +1,142 @@
+//! Graphs that clients submit: wide, chains, trees, layers, of all kinds of tasks. Salts come from a
+//! small range, so that clients often want the same work.
+
+use grid_proto::message::Submission;
+use grid_proto::{Arg, CallOptions, CallSpec, Codec, Key, RequestId, TaskRef, Value};
+
+use crate::rng::Rng;
+use crate::task::{self, BUNDLE, INPUTS_MAX, Kind};
+
+/// Calls and the keys that the client wants of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Graph {
+    pub(crate) tasks: Vec<TaskRef>,
+    pub(crate) calls: Vec<CallSpec>,
+    pub(crate) wanted: Vec<Key>,
+    salts: u64,
+}
+
+impl Graph {
+    /// A graph that may read what its client holds already. `salts` tells, in tenths of the usual, how
+    /// many different calls of one form there are: few make clients want the same ones.
+    pub(crate) fn draw(held: &[Key], salts: u64, rng: &mut Rng) -> Self {
+        let mut graph = Self { salts, ..Self::default() };
+        let mut roots = match rng.index(5) {
+            0 => graph.wide(rng),
+            1 => graph.chain(held, rng),
+            2 => graph.tree(rng),
+            _ => graph.layers(held, rng),
+        };
+        let inner = graph.calls.len().min(3);
+        for _ in 0..inner {
+            // Futures on inner calls too.
+            if rng.chance(30) {
+                let position = rng.index(graph.calls.len());
+                roots.push(graph.calls[position].key);
+            }
+        }
+        roots.sort_unstable();
+        roots.dedup();
+        graph.wanted = roots;
+        graph
+    }
+
+    fn wide(&mut self, rng: &mut Rng) -> Vec<Key> {
+        let count = rng.range(1, 60);
+        (0..count).map(|_| self.add(40, &[], rng)).collect()
+    }
+
+    fn chain(&mut self, held: &[Key], rng: &mut Rng) -> Vec<Key> {
+        let mut last = match held.is_empty() {
+            true => self.add(10, &[], rng),
+            false => rng.pick(held),
+        };
+        for _ in 0..rng.range(1, 30) {
+            last = self.add(3, &[last], rng);
+        }
+        vec![last]
+    }
+
+    fn tree(&mut self, rng: &mut Rng) -> Vec<Key> {
+        let mut level: Vec<_> = (0..rng.range(2, 40)).map(|_| self.add(60, &[], rng)).collect();
+        let fan_in = rng.range(2, 1 + INPUTS_MAX as u64);
+        while level.len() > 1 {
+            let fan_in = usize::try_from(fan_in).expect("a small number");
+            level = level.chunks(fan_in).map(|inputs| self.add(2, inputs, rng)).collect();
+        }
+        level
+    }
+
+    fn layers(&mut self, held: &[Key], rng: &mut Rng) -> Vec<Key> {
+        let width = rng.range(1, 14);
+        let mut known = held.to_vec();
+        let mut last = Vec::new();
+        for layer in 0..rng.range(2, 7) {
+            let mut next = Vec::new();
+            for _ in 0..width {
+                let inputs = if layer == 0 { 0 } else { rng.index(4) };
+                let inputs: Vec<_> = (0..inputs).map(|_| rng.pick(&known)).collect();
+                next.push(self.add(8, &inputs, rng));
+            }
+            known.extend(&next);
+            last = next;
+        }
+        last
+    }
+
+    /// A call with a salt below `salts`; one that is there already if it is the same.
+    fn add(&mut self, salts: u64, inputs: &[Key], rng: &mut Rng) -> Key {
+        let kind = match rng.range(0, 100) {
+            0..=59 => Kind::Plain,
+            60..=74 => Kind::Flaky,
+            75..=82 => Kind::Poison,
+            83..=95 => Kind::Impure,
+            _ => Kind::Killer,
+        };
+        let salt = Value {
+            codec: Codec::Raw,
+            bytes: rng.range(0, (salts * self.salts).div_ceil(10)).to_le_bytes().to_vec(),
+        };
+        let mut args = vec![Arg::Value(salt)];
+        args.extend(inputs.iter().map(|input| Arg::Key(*input)));
+        let name = kind.task(inputs.len());
+        let key = task::key_of(kind, &name, &args, rng);
+        if self.calls.iter().any(|call| call.key == key) {
+            return key;
+        }
+        let task = self.tasks.iter().position(|task| task.task == name).unwrap_or_else(|| {
+            self.tasks.push(TaskRef { bundle: BUNDLE, task: name });
+            self.tasks.len() - 1
+        });
+        let priority = if rng.chance(10) { 1 } else { 0 };
+        let options = CallOptions { priority, ..CallOptions::default() };
+        let task = u32::try_from(task).expect("tasks are few");
+        self.calls.push(CallSpec { key, task, args, options });
+        key
+    }
+
+    /// Makes it one that the scheduler has to refuse: an unknown input at its end.
+    pub(crate) fn spoil(&mut self, rng: &mut Rng) {
+        let unknown = Key(rng.bytes());
+        let key = self.add(1_000_000, &[unknown], rng);
+        self.wanted.push(key);
+    }
+
+    /// The messages that carry it, in one or more pieces.
+    pub(crate) fn submissions(&self, request: RequestId, rng: &mut Rng) -> Vec<Submission> {
+        let mut pieces =
+            vec![Submission { request, tasks: self.tasks.clone(), ..Submission::default() }];
+        for call in &self.calls {
+            if rng.chance(5) {
+                pieces.push(Submission { request, ..Submission::default() });
+            }
+            pieces.last_mut().expect("there is a first piece").calls.push(call.clone());
+        }
+        let last = pieces.len() - 1;
+        for piece in &mut pieces[..last] {
+            piece.more = true;
+        }
+        pieces[last].wanted.clone_from(&self.wanted);
+        pieces
+    }
+}

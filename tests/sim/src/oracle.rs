@@ -1,0 +1,172 @@
+//! What the grid promised and what really happened: every result and every failure that a client is
+//! told is held against it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use grid_proto::{Arg, Attempt, Failure, FailureKind, Key, WorkerId};
+
+use crate::graph::Graph;
+use crate::task::{self, Hash, Kind};
+
+#[derive(Debug)]
+struct Recipe {
+    inputs: Vec<Key>,
+    /// The value, if it can be told beforehand: no impure call is behind it.
+    expected: Option<Hash>,
+    /// It or something behind it fails whatever is done.
+    doomed: bool,
+    retries: u32,
+}
+
+/// All that is known from outside of the machines.
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    recipes: BTreeMap<Key, Recipe>,
+    /// What executions of a call gave.
+    produced: BTreeMap<Key, BTreeSet<Hash>>,
+    /// Failures that were put in, by message: whose they are, where they are one call's.
+    injected: BTreeMap<String, Option<Key>>,
+    /// Attempts of a call that failed, as the scheduler was told.
+    failed_attempts: BTreeMap<Key, BTreeSet<Attempt>>,
+    cancelled: BTreeSet<Key>,
+    /// Which connections were given an attempt.
+    runs: BTreeMap<(Key, Attempt), BTreeSet<WorkerId>>,
+    names: BTreeMap<WorkerId, String>,
+    lost: BTreeSet<WorkerId>,
+}
+
+impl Oracle {
+    /// A client submits this.
+    pub(crate) fn on_submit(&mut self, graph: &Graph, poison_percent: u64) {
+        for call in &graph.calls {
+            if self.recipes.contains_key(&call.key) {
+                continue;
+            }
+            let name = &graph.tasks[call.task as usize].task;
+            let kind = Kind::of(name).expect("graphs name tasks that there are");
+            let known = |key: &Key| self.recipes.get(key);
+            let inputs: Vec<_> = call.args.iter().filter_map(key).collect();
+            let expected = match kind {
+                Kind::Impure => None,
+                _ => task::compute(name, &call.args, 0, |key| known(key)?.expected),
+            };
+            let doomed = task::is_doomed(kind, &call.key, poison_percent)
+                || inputs.iter().any(|input| known(input).is_some_and(|input| input.doomed));
+            let recipe = Recipe { inputs, expected, doomed, retries: kind.retries() };
+            self.recipes.insert(call.key, recipe);
+        }
+    }
+
+    pub(crate) fn on_run(&mut self, worker: WorkerId, key: Key, attempt: Attempt) {
+        self.runs.entry((key, attempt)).or_default().insert(worker);
+    }
+
+    pub(crate) fn on_worker(&mut self, worker: WorkerId, name: &str) {
+        self.names.insert(worker, name.to_owned());
+    }
+
+    pub(crate) fn on_worker_lost(&mut self, worker: WorkerId) {
+        self.lost.insert(worker);
+    }
+
+    pub(crate) fn on_produced(&mut self, key: Key, hash: Hash) {
+        self.produced.entry(key).or_default().insert(hash);
+    }
+
+    pub(crate) fn on_injected(&mut self, message: &str, key: Option<Key>) {
+        self.injected.insert(message.to_owned(), key);
+    }
+
+    pub(crate) fn on_failed_attempt(&mut self, key: Key, attempt: Attempt) {
+        self.failed_attempts.entry(key).or_default().insert(attempt);
+    }
+
+    pub(crate) fn on_cancel(&mut self, key: Key) {
+        self.cancelled.insert(key);
+    }
+
+    /// Whether this is the call or behind it.
+    pub(crate) fn leads_to(&self, from: &Key, to: &Key) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut stack = vec![*to];
+        while let Some(key) = stack.pop() {
+            if key == *from {
+                return true;
+            }
+            if seen.insert(key) {
+                stack.extend(self.recipes.get(&key).iter().flat_map(|recipe| &recipe.inputs));
+            }
+        }
+        false
+    }
+
+    /// Somebody cancelled it, or something behind it.
+    pub(crate) fn was_cancelled(&self, key: &Key) -> bool {
+        self.cancelled.iter().any(|cancelled| self.leads_to(cancelled, key))
+    }
+
+    /// A client was told of a result.
+    pub(crate) fn check_ready(&self, key: &Key, hash: Hash) -> Result<(), String> {
+        let Some(recipe) = self.recipes.get(key) else {
+            return Err(format!("{}: ready, but nobody submitted it", key.short()));
+        };
+        let produced = self.produced.get(key).is_some_and(|hashes| hashes.contains(&hash));
+        match recipe.expected {
+            _ if recipe.doomed => Err(format!("{}: ready, but it can only fail", key.short())),
+            Some(expected) if expected != hash => {
+                Err(format!("{}: ready with a wrong value", key.short()))
+            }
+            _ if !produced => Err(format!("{}: ready, but nobody computed it", key.short())),
+            _ => Ok(()),
+        }
+    }
+
+    /// A client was told of a failure.
+    pub(crate) fn check_failed(&self, key: &Key, failure: &Failure) -> Result<(), String> {
+        let broken = |why: &str| Err(format!("{}: failed ({failure}), but {why}", key.short()));
+        if failure.kind == FailureKind::Cancelled {
+            return match self.was_cancelled(key) {
+                true => Ok(()),
+                false => broken("nobody cancelled it"),
+            };
+        }
+        let Some(site) = &failure.site else {
+            return broken("it is not said where");
+        };
+        if !self.leads_to(&site.key, key) {
+            return broken("its cause is not behind it");
+        }
+        if let FailureKind::KilledWorker { deaths } = &failure.kind {
+            let really = |death: &grid_proto::Death| {
+                let run = self.runs.get(&(site.key, death.attempt));
+                run.is_some_and(|workers| {
+                    workers.iter().any(|worker| {
+                        self.lost.contains(worker) && self.names.get(worker) == Some(&death.worker)
+                    })
+                })
+            };
+            return match deaths.len() > 3 && deaths.iter().all(really) {
+                true => Ok(()),
+                false => broken("not so many workers died of it"),
+            };
+        }
+        match self.injected.get(&failure.message) {
+            None => return broken("nothing of the kind was put in"),
+            Some(Some(of)) if *of != site.key => return broken("that is another call's failure"),
+            Some(_) => {}
+        }
+        let retries = self.recipes.get(&site.key).map_or(0, |recipe| recipe.retries);
+        let attempts = self.failed_attempts.get(&site.key).map_or(0, BTreeSet::len);
+        match attempts > retries as usize {
+            true => Ok(()),
+            false => broken("it was not tried again"),
+        }
+    }
+}
+
+fn key(arg: &Arg) -> Option<Key> {
+    match arg {
+        Arg::Key(key) => Some(*key),
+        Arg::Value(_) => None,
+    }
+}

@@ -1,0 +1,181 @@
+//! How faults strike the world, and what must not change when only a message comes again.
+
+use grid_proto::message::{Answer, FromClient, FromWorker, Query, ToClient, ToWorker};
+use grid_proto::report::CallInfo;
+use grid_proto::{Attempt, ClientId, Key, RequestId, WorkerId};
+use grid_scheduler::{Action, Event as Input};
+
+use crate::agenda::LinkId;
+use crate::faults::Fault;
+use crate::network::Peer;
+use crate::task::BUNDLE;
+use crate::world::World;
+
+/// A client that only asks; no connection has this number.
+pub(crate) const PROBE: ClientId = ClientId(u32::MAX);
+
+impl World {
+    /// Something goes wrong now.
+    pub(crate) fn strike(&mut self) -> Result<(), String> {
+        let Some(fault) = self.faults.pick(&mut self.streams.faults) else {
+            return Ok(());
+        };
+        if self.faults.quiet {
+            return Ok(());
+        }
+        self.log(&format!("{fault:?}"));
+        match fault {
+            Fault::Cut | Fault::Silence => {
+                let workers_only = self.streams.faults.chance(85);
+                if let Some(link) = self.pick_link(workers_only) {
+                    self.cut(link, fault == Fault::Silence);
+                }
+            }
+            Fault::Pause => {
+                if let Some(link) = self.pick_link(false) {
+                    let until = self.agenda.now + self.streams.faults.range(1_000, 300_000);
+                    self.network.pause(link, until);
+                }
+            }
+            Fault::Kill => {
+                let place = self.streams.faults.index(self.workers.len());
+                if self.workers[place].alive {
+                    let quietly = self.streams.faults.chance(20);
+                    self.kill(place, quietly);
+                }
+            }
+            Fault::ReplayUp => self.replay_up()?,
+            Fault::ReplayDown => self.replay_down()?,
+        }
+        Ok(())
+    }
+
+    fn pick_link(&mut self, workers_only: bool) -> Option<LinkId> {
+        let alive = self.network.alive(workers_only);
+        (!alive.is_empty()).then(|| self.streams.faults.pick(&alive))
+    }
+
+    /// A worker's message comes once more: a counter may change, and nothing else.
+    fn replay_up(&mut self) -> Result<(), String> {
+        let Some((id, message)) = self.history.pick_up(&mut self.streams.faults) else {
+            return Ok(());
+        };
+        let fenced = !matches!(message, FromWorker::Holds(_));
+        if !fenced && !self.network.link(id.0).lost_by_scheduler {
+            // Copies are told without a fence: on a living connection nothing comes twice.
+            return Ok(());
+        }
+        if self.is_current(&message) {
+            // Another call of the same key that was submitted after the first was forgotten.
+            return Ok(());
+        }
+        self.again(id, message)
+    }
+
+    /// Tells a message that was told before, about attempts that are over.
+    pub(crate) fn again(&mut self, id: WorkerId, message: FromWorker) -> Result<(), String> {
+        let repeatable = matches!(message, FromWorker::Started(_));
+        self.log(&format!("again, {id}: {message:?}"));
+        let (before, stale) = (self.calls(), self.machine.status().stale_messages);
+        self.tell_of_worker(id, message);
+        let counted = self.machine.status().stale_messages - stale;
+        if self.calls() != before {
+            return Err("a message that came again changed a call".to_owned());
+        }
+        match counted {
+            1 => Ok(()),
+            0 if repeatable => Ok(()),
+            _ => Err(format!("a message that came again was counted {counted} times")),
+        }
+    }
+
+    fn is_current(&mut self, message: &FromWorker) -> bool {
+        let attempts = match message {
+            FromWorker::Finished { key, attempt, .. }
+            | FromWorker::MissingInputs { key, attempt, .. } => vec![(*key, *attempt)],
+            FromWorker::Started(attempts) => attempts.clone(),
+            _ => Vec::new(),
+        };
+        let calls = self.calls();
+        attempts.iter().any(|(key, attempt)| {
+            calls.iter().any(|call| {
+                call.key == *key && call.attempt == *attempt && call.state == "processing"
+            })
+        })
+    }
+
+    /// The part of a message about attempts that are over: assignments of calls that are at a later
+    /// attempt by now, cancellations of all but the current ones.
+    fn only_stale(&mut self, message: ToWorker) -> ToWorker {
+        let calls = self.calls();
+        let at = |key: &Key| calls.iter().find(|call| call.key == *key);
+        let is_over = |key: &Key, attempt: Attempt| match at(key) {
+            Some(call) => call.state != "processing" || call.attempt != attempt,
+            None => true,
+        };
+        let is_overtaken = |key: &Key, attempt: Attempt| match at(key) {
+            Some(call) => {
+                let active = !matches!(&*call.state, "memory" | "erred" | "released");
+                active && call.attempt > attempt
+            }
+            None => false,
+        };
+        match message {
+            ToWorker::Run(mut runs) => {
+                runs.retain(|run| is_overtaken(&run.key, run.attempt));
+                ToWorker::Run(runs)
+            }
+            ToWorker::Cancel(mut attempts) => {
+                attempts.retain(|(key, attempt)| is_over(key, *attempt));
+                ToWorker::Cancel(attempts)
+            }
+            other => other,
+        }
+    }
+
+    /// A worker gets an old message once more.
+    fn replay_down(&mut self) -> Result<(), String> {
+        let Some((id, message)) = self.history.pick_down(&mut self.streams.faults) else {
+            return Ok(());
+        };
+        let Peer::Worker(place) = self.network.link(id.0).peer else { return Ok(()) };
+        if !self.workers[place].alive || self.workers[place].link.is_none() {
+            return Ok(());
+        }
+        let message = self.only_stale(message);
+        self.log(&format!("again, to {}: {message:?}", self.workers[place].name));
+        self.workers[place].agent.on_message(message);
+        self.worker_turn(place)
+    }
+
+    /// Bytes are there; somebody who leaves before the answer wants them named.
+    pub(crate) fn deploy(&mut self) {
+        self.tell(Input::BundleStored { hash: BUNDLE, size_bytes: 1 });
+        let query = Query::Deploy { hash: BUNDLE, replace: false };
+        let question = FromClient::Query { request: RequestId(0), query };
+        self.tell(Input::ClientConnected(PROBE));
+        self.tell(Input::Client(PROBE, question));
+    }
+
+    /// What the scheduler would answer now.
+    pub(crate) fn ask(&mut self, query: Query) -> Option<Answer> {
+        self.take_actions();
+        let now = grid_scheduler::Now(self.agenda.now);
+        self.machine.handle(now, Input::ClientConnected(PROBE));
+        let question = FromClient::Query { request: RequestId(0), query };
+        self.machine.handle(now, Input::Client(PROBE, question));
+        self.machine.handle(now, Input::ClientGone(PROBE));
+        match self.machine.poll_action() {
+            Some(Action::ToClient(PROBE, ToClient::Answer { answer, .. })) => Some(answer),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn calls(&mut self) -> Vec<CallInfo> {
+        let query = Query::Calls { prefix: String::new(), state: None, count_max: u32::MAX };
+        match self.ask(query) {
+            Some(Answer::Calls(calls)) => calls,
+            _ => Vec::new(),
+        }
+    }
+}

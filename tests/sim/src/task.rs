@@ -1,0 +1,150 @@
+//! The tasks of the simulated bundle: what they compute, how they fail, how long they take.
+//!
+//! All of it follows from key, attempt and arguments, so that the oracle computes the same natively.
+
+use grid_proto::{
+    Arg, Attempt, BundleDescription, BundleHash, Codec, Key, ObjectMeta, Parameter,
+    TaskDescription, TaskLimits, call,
+};
+
+use crate::rng::Rng;
+
+pub(crate) const BUNDLE: BundleHash = BundleHash([7; 32]);
+/// Inputs that a task takes at most, behind its first argument, which is a value.
+pub(crate) const INPUTS_MAX: usize = 8;
+
+/// What a task is like.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Kind {
+    Plain,
+    /// Each attempt fails with some probability; has retries.
+    Flaky,
+    /// Each key fails with some probability, then always.
+    Poison,
+    /// Gives something else each time.
+    Impure,
+    /// Each attempt takes its worker along with some probability.
+    Killer,
+}
+
+pub(crate) const KINDS: [Kind; 5] =
+    [Kind::Plain, Kind::Flaky, Kind::Poison, Kind::Impure, Kind::Killer];
+
+impl Kind {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Flaky => "flaky",
+            Self::Poison => "poison",
+            Self::Impure => "impure",
+            Self::Killer => "killer",
+        }
+    }
+
+    pub(crate) fn task(self, inputs: usize) -> String {
+        format!("{}-{inputs}", self.label())
+    }
+
+    pub(crate) fn of(task: &str) -> Option<Self> {
+        let label = task.split('-').next()?;
+        KINDS.into_iter().find(|kind| kind.label() == label)
+    }
+
+    pub(crate) fn retries(self) -> u32 {
+        if self == Self::Flaky { 2 } else { 0 }
+    }
+}
+
+/// The bundle as its author would describe it.
+pub(crate) fn description() -> BundleDescription {
+    let parameter = |n: usize| Parameter { name: format!("p{n}"), shape: "Blob".to_owned() };
+    let task = |kind: Kind, inputs: usize| TaskDescription {
+        name: kind.task(inputs),
+        doc: String::new(),
+        parameters: (0..=inputs).map(parameter).collect(),
+        output: "Blob".to_owned(),
+        pure: kind != Kind::Impure,
+        retries: kind.retries(),
+        limits: TaskLimits::default(),
+        reads: Vec::new(),
+        writes: Vec::new(),
+    };
+    let tasks = |kind: Kind| (0..=INPUTS_MAX).map(move |inputs| task(kind, inputs));
+    BundleDescription {
+        name: "sim".to_owned(),
+        version: "1".to_owned(),
+        sdk: "none".to_owned(),
+        tasks: KINDS.into_iter().flat_map(tasks).collect(),
+        imports: Vec::new(),
+    }
+}
+
+/// A value is its hash; the bytes behind it do not matter.
+pub(crate) type Hash = [u8; 32];
+
+/// The result of a call. `salt` tells the executions of an impure task apart.
+pub(crate) fn compute(
+    task: &str,
+    args: &[Arg],
+    salt: u64,
+    input: impl Fn(&Key) -> Option<Hash>,
+) -> Option<Hash> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(task.as_bytes()).update(&salt.to_le_bytes());
+    for arg in args {
+        match arg {
+            Arg::Value(value) => hasher.update(&value.bytes),
+            Arg::Key(key) => hasher.update(&input(key)?),
+        };
+    }
+    Some(*hasher.finalize().as_bytes())
+}
+
+/// What a store would say about a result: some are too large to travel with the news.
+pub(crate) fn meta(hash: Hash) -> ObjectMeta {
+    let size = if hash[0].is_multiple_of(4) { 5_000 + 997 * u64::from(hash[1]) } else { 32 };
+    ObjectMeta { codec: Codec::Raw, size, hash }
+}
+
+/// A number below 100 that the key and this text settle.
+fn lot(key: &Key, text: &str, n: u32) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&key.0).update(text.as_bytes()).update(&n.to_le_bytes());
+    u64::from(u16::from_le_bytes([
+        hasher.finalize().as_bytes()[0],
+        hasher.finalize().as_bytes()[1],
+    ])) % 100
+}
+
+/// The user error that this attempt ends in, if it does.
+pub(crate) fn user_error(
+    kind: Kind,
+    key: &Key,
+    attempt: Attempt,
+    poison_percent: u64,
+    flaky_percent: u64,
+) -> Option<String> {
+    let fails = match kind {
+        Kind::Poison => lot(key, "poison", 0) < poison_percent,
+        Kind::Flaky => lot(key, "flaky", attempt.0) < flaky_percent,
+        Kind::Plain | Kind::Impure | Kind::Killer => false,
+    };
+    fails.then(|| format!("injected into {} at attempt {attempt}", key.short()))
+}
+
+/// Whether the call fails however often it is tried.
+pub(crate) fn is_doomed(kind: Kind, key: &Key, poison_percent: u64) -> bool {
+    kind == Kind::Poison && lot(key, "poison", 0) < poison_percent
+}
+
+pub(crate) fn duration_us(key: &Key, rng: &mut Rng) -> u64 {
+    match key.0[5] % 8 {
+        0..=3 => rng.range(50, 500),
+        4..=6 => rng.range(500, 10_000),
+        _ => rng.range(5_000, 60_000),
+    }
+}
+
+pub(crate) fn key_of(kind: Kind, task: &str, args: &[Arg], rng: &mut Rng) -> Key {
+    if kind == Kind::Impure { Key(rng.bytes()) } else { call::pure_key(BUNDLE, task, args) }
+}
