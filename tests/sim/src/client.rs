@@ -29,6 +29,8 @@ pub(crate) struct SimClient {
     requests: u64,
     /// What each request wanted first, and whether it has to be refused.
     open: BTreeMap<RequestId, (Vec<Key>, bool)>,
+    /// Futures that are gone, to be released.
+    pub(crate) dropped: Vec<Key>,
     /// How many different calls of one form there are, in tenths of the usual.
     salts: u64,
     pub(crate) cancels: bool,
@@ -43,6 +45,7 @@ impl SimClient {
             turns_left: turns,
             requests: 0,
             open: BTreeMap::new(),
+            dropped: Vec::new(),
             salts,
             cancels,
             forces,
@@ -54,6 +57,7 @@ impl SimClient {
         self.link = None;
         self.futures.clear();
         self.open.clear();
+        self.dropped.clear();
     }
 
     /// The next thing that it does.
@@ -128,9 +132,11 @@ impl SimClient {
                 let Some((fresh, spoiled)) = self.open.remove(&request) else {
                     return Err(format!("{request}: refused without or twice: {error}"));
                 };
-                for key in fresh {
-                    self.futures.remove(&key);
+                for key in &fresh {
+                    self.futures.remove(key);
                 }
+                // Another submission may have wanted them too, on the same futures.
+                self.dropped.extend(fresh);
                 // Somebody else may have cancelled what this one builds on.
                 match error {
                     Refusal::UnknownKey { .. } if spoiled || self.forces => Ok(None),

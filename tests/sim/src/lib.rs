@@ -15,7 +15,7 @@
 //! 3. **farewell**: all interest ends; nothing may be left at the scheduler or at any worker.
 //!
 //! What is verified: `check()` of the scheduler after each event and of an agent after each of its
-//! turns; each result and failure that a client is told, against the [`oracle`] (values are computed
+//! turns; each result and failure that a client is told, against the `oracle` (values are computed
 //! natively, failures need a cause that was put in, `KilledWorker` needs four deaths of workers that
 //! had just that attempt); that a message that comes again changes a counter and nothing else; that
 //! clients believe what the scheduler has; that counters add up.

@@ -133,6 +133,10 @@ impl World {
             Event::Worker(place, process, event) => {
                 if self.workers[place].process == process {
                     self.on_worker_event(place, event)?;
+                } else if let WorkerEvent::Asked { by, process, from, keys } = event {
+                    // Whoever asked notices that the connection is over.
+                    let fetched = WorkerEvent::Fetched { from, found: Vec::new(), failed: keys };
+                    self.agenda.after(0, Event::Worker(by, process, fetched));
                 }
             }
             Event::Client(place, event) => self.on_client_event(place, event),
@@ -548,6 +552,10 @@ impl World {
                 let delay = self.streams.network.range(20, 5_000);
                 self.agenda.after(delay, Event::Client(place, ClientEvent::Read(key)));
             }
+        }
+        let dropped = std::mem::take(&mut self.clients[place].dropped);
+        if !dropped.is_empty() {
+            self.send_from_client(place, FromClient::Release(dropped));
         }
         Ok(())
     }
