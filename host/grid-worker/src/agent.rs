@@ -246,6 +246,7 @@ impl Agent {
         if self.jobs.get(&key).is_some_and(|job| job.attempt == attempt) {
             self.forget(key);
             self.fetches.abandon(&key);
+            self.drop_copy(key);
         } else if self.dispatched.contains_key(&(key, attempt)) {
             self.actions.push_back(Action::Stop(key, attempt));
         }
@@ -342,7 +343,19 @@ impl Agent {
         keep
     }
 
+    /// A call ended here without a result. A copy of an earlier result that arrived meanwhile was not
+    /// counted by the scheduler, which waited for the call.
+    fn drop_copy(&mut self, key: Key) {
+        if self.held.get(&key) == Some(&None) {
+            self.held.remove(&key);
+            self.actions.push_back(Action::Drop(key));
+        }
+    }
+
     fn report(&mut self, key: Key, attempt: Attempt, outcome: Outcome, spent: Spent) {
+        if matches!(outcome, Outcome::Failed(_)) {
+            self.drop_copy(key);
+        }
         let finished = FromWorker::Finished { key, attempt, outcome, spent };
         self.actions.push_back(Action::Send(finished));
     }
@@ -358,6 +371,7 @@ impl Agent {
         for (call, missing) in self.fetches.hopeless() {
             if let Some(job) = self.jobs.remove(&call) {
                 self.fetches.abandon(&call);
+                self.drop_copy(call);
                 self.report_missing(call, job.attempt, missing);
             }
         }
@@ -381,6 +395,7 @@ impl Agent {
                 // Freed while the call waited for something else.
                 let attempt = job.attempt;
                 self.jobs.remove(&key);
+                self.drop_copy(key);
                 let missing = freed.into_iter().map(|input| (input, self.id)).collect();
                 self.report_missing(key, attempt, missing);
                 continue;

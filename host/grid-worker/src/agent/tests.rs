@@ -124,6 +124,17 @@ fn a_copy_that_comes_twice_stays() {
 }
 
 #[test]
+fn a_copy_of_what_is_computed_here_goes_when_that_ends_without_a_result() {
+    let mut agent = agent();
+    run(&mut agent, 2, 0, &[(1, &[PEER])]);
+    run(&mut agent, 1, 4, &[]);
+    agent.on_fetched(PEER, &[key(1)], &[]);
+    assert_eq!(settle(&mut agent), [Action::Send(FromWorker::Holds(vec![key(1)]))]);
+    agent.on_message(ToWorker::Cancel(vec![(key(1), Attempt(4))]));
+    assert!(settle(&mut agent).contains(&Action::Drop(key(1))));
+}
+
+#[test]
 fn an_input_that_was_freed_meanwhile_is_missed_and_not_run_into() {
     let mut agent = agent();
     run(&mut agent, 1, 0, &[]);
