@@ -44,6 +44,14 @@ impl<T> Future<T> {
         self.slot.ended().await;
     }
 
+    /// What the call wrote to standard output and standard error, control sequences removed: its
+    /// end, once the call has a result and if this client waited for it. A failure carries its last
+    /// lines itself.
+    #[must_use]
+    pub fn output(&self) -> String {
+        self.slot.output()
+    }
+
     /// Waits for the result and gives its bytes.
     ///
     /// # Errors

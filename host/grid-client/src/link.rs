@@ -174,6 +174,11 @@ impl Link {
             ToClient::Ready { key, meta, holders, inline: None } => {
                 self.set(key, Standing::Elsewhere(meta, holders));
             }
+            ToClient::Output { key, text } => {
+                if let Some(slot) = self.slot(&key) {
+                    slot.set_output(text);
+                }
+            }
             ToClient::Failed { key, failure } => self.set(key, Standing::Failed(Box::new(failure))),
             ToClient::Accepted(request) => {
                 self.state().submitted.remove(&request);

@@ -24,16 +24,29 @@ pub(crate) enum Standing {
 pub(crate) struct Slot {
     standing: Mutex<Standing>,
     changed: Notify,
+    output: Mutex<String>,
 }
 
 impl Slot {
     pub(crate) fn new() -> Self {
-        Self { standing: Mutex::new(Standing::Pending), changed: Notify::new() }
+        Self {
+            standing: Mutex::new(Standing::Pending),
+            changed: Notify::new(),
+            output: Mutex::default(),
+        }
     }
 
     pub(crate) fn set(&self, standing: Standing) {
         *self.lock() = standing;
         self.changed.notify_waiters();
+    }
+
+    pub(crate) fn set_output(&self, text: String) {
+        *self.output.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
+    pub(crate) fn output(&self) -> String {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn standing(&self) -> Standing {

@@ -12,6 +12,9 @@ use crate::id::{Attempt, BundleHash, Key, RequestId, TaskId, WorkerId};
 use crate::report::{BundleInfo, CallInfo, GridStatus, Spent, TaskCounts, WorkerInfo};
 use crate::value::{ObjectMeta, Value};
 
+/// Output of a call that is told to whoever wants its result; the rest stays where it ran.
+pub const OUTPUT_TOLD_BYTES_MAX: usize = 8 << 10;
+
 // ---- client and scheduler ------------------------------------------------------------------
 
 /// From a client to the scheduler.
@@ -119,6 +122,13 @@ pub enum ToClient {
         holders: Vec<Holder>,
         /// The result itself, if it is small.
         inline: Option<Value>,
+    },
+    /// What a call that this client wants wrote; before its `Ready`.
+    Output {
+        /// Which.
+        key: Key,
+        /// The end of what it wrote.
+        text: String,
     },
     /// A call that this client wants has no result.
     Failed {
@@ -259,6 +269,16 @@ pub enum FromWorker {
         outcome: Outcome,
         /// What it used.
         spent: Spent,
+    },
+    /// What an attempt that gives a result wrote to standard output and standard error, as people
+    /// may read it; before its `Finished`. A failure carries its last lines itself.
+    Output {
+        /// The call.
+        key: Key,
+        /// The try.
+        attempt: Attempt,
+        /// The end of what it wrote, at most [`OUTPUT_TOLD_BYTES_MAX`].
+        text: String,
     },
     /// An attempt could not get its inputs from anywhere it was told.
     MissingInputs {

@@ -146,6 +146,7 @@ impl Scheduler {
             FromWorker::Finished { key, attempt, outcome, spent } => {
                 self.on_finished(id, key, attempt, outcome, spent);
             }
+            FromWorker::Output { key, attempt, text } => self.on_output(id, key, attempt, &text),
             FromWorker::MissingInputs { key, attempt, missing } => {
                 self.on_missing_inputs(id, key, attempt, &missing);
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use grid_proto::message::{Holder, Outcome, ToWorker};
+use grid_proto::message::{Holder, Outcome, ToClient, ToWorker};
 use grid_proto::{
     Attempt, Death, Failure, FailureKind, FailureSite, Key, ObjectMeta, Spent, WorkerId,
 };
@@ -45,6 +45,14 @@ impl Scheduler {
                 *executing = true;
                 self.workers.change_load(worker, |worker| worker.executing += 1);
             }
+        }
+    }
+
+    /// Passes what a call wrote on to whoever wants its result.
+    pub(crate) fn on_output(&mut self, worker: WorkerId, key: Key, attempt: Attempt, text: &str) {
+        let Some(id) = self.current(worker, key, attempt) else { return };
+        for client in self.calls[id].clients.clone() {
+            self.send_client(client, ToClient::Output { key, text: text.to_owned() });
         }
     }
 

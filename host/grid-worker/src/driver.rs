@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use grid_net::{Backoff, Connection, Endpoint, Inbox, Kind, NetError, Outbox, channel};
 use grid_proto::limits::INLINE_RESULT_BYTES_MAX;
-use grid_proto::message::{FromWorker, Outcome, Registration, ToWorker};
+use grid_proto::message::{FromWorker, OUTPUT_TOLD_BYTES_MAX, Outcome, Registration, ToWorker};
 use grid_proto::{Arg, Attempt, BundleDescription, BundleHash, Key, Value};
 use grid_sandbox::{Bundle, CancelToken, Engine, EngineConfig};
 use grid_store::{Object, Store};
@@ -183,7 +183,7 @@ impl Worker {
                 _ = look.tick(), if busy => self.report_started(link),
             }
             for done in done.drain(..) {
-                self.on_done(done);
+                self.on_done(done, link);
             }
             self.agent.flush();
             self.carry_out(link);
@@ -251,13 +251,17 @@ impl Worker {
         self.slots.submit(Work { execution, bundle, inputs, limits, cancel });
     }
 
-    fn on_done(&mut self, done: Done) {
-        let Done { key, attempt, outcome, spent } = done;
+    fn on_done(&mut self, done: Done, link: &Link) {
+        let Done { key, attempt, outcome, spent, output } = done;
         self.cancels.remove(&(key, attempt));
         self.started.retain(|started| *started != (key, attempt));
         match outcome {
             Ok(object) => {
                 let inline = inline(&object);
+                if !output.is_empty() {
+                    let text = end_of(&output).to_owned();
+                    self.send(link, FromWorker::Output { key, attempt, text });
+                }
                 let outcome = Outcome::Memory { meta: object.meta, inline };
                 if self.agent.on_executed(key, attempt, outcome, spent) {
                     self.store().insert(key, object);
@@ -303,6 +307,11 @@ impl Worker {
     fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The end of a text, cut where a character begins.
+fn end_of(text: &str) -> &str {
+    &text[text.ceil_char_boundary(text.len().saturating_sub(OUTPUT_TOLD_BYTES_MAX))..]
 }
 
 fn inline(object: &Object) -> Option<Value> {

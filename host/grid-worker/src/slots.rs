@@ -31,6 +31,8 @@ pub(crate) struct Done {
     pub(crate) attempt: Attempt,
     pub(crate) outcome: Result<Object, Failure>,
     pub(crate) spent: Spent,
+    /// What it wrote, as people may read it.
+    pub(crate) output: String,
 }
 
 /// The slots of one worker.
@@ -156,6 +158,7 @@ fn execute(shared: &Shared, work: &Work) -> Done {
             attempt: *attempt,
             outcome: Err(failure),
             spent: Spent::default(),
+            output: String::new(),
         };
     };
     let report = shared.engine.run(&CallRequest {
@@ -183,5 +186,5 @@ fn execute(shared: &Shared, work: &Work) -> Done {
         }),
         ..failure
     });
-    Done { key: *key, attempt: *attempt, outcome, spent: report.spent }
+    Done { key: *key, attempt: *attempt, outcome, spent: report.spent, output: report.output }
 }

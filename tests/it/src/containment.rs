@@ -89,12 +89,18 @@ async fn a_panic_tells_its_message_its_source_line_and_the_last_output() {
     assert!(failed.spent.wall_us > 0 && failed.spent.peak_memory_bytes > 0);
     let site = failed.site.unwrap();
     assert_eq!((site.task.as_str(), site.worker.as_str()), ("odd@0.1.0:panic", "worker-0"));
-    write_stderr_is_no_failure(&grid).await;
 }
 
-async fn write_stderr_is_no_failure(grid: &Grid) {
-    let written = grid.client.submit(write_stderr::call("\u{1b}[2J hello")).await.unwrap();
-    assert!(written.result().await.unwrap() > 0);
+#[tokio::test]
+async fn what_a_call_writes_is_told_to_whoever_waits_for_it_without_its_escapes() {
+    let grid = Grid::start(1, 1).await;
+    grid.deploy("odd").await;
+    let text = format!("{}\u{1b}[2J the end", "x".repeat(20_000));
+    let call = grid.client.submit(write_stderr::call(text.as_str())).await.unwrap();
+    call.result().await.unwrap();
+    let output = call.output();
+    assert!(output.trim_end().ends_with("the end"), "{output}");
+    assert!(!output.contains('\u{1b}') && output.len() <= 8 << 10, "{}", output.len());
 }
 
 #[tokio::test]

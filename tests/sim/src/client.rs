@@ -159,6 +159,10 @@ impl SimClient {
                 *standing = Standing::Elsewhere(meta, holders);
                 Ok(Some(key))
             }
+            ToClient::Output { key, text } if text != key.short() => {
+                Err(format!("{}: told the output `{text}` of another call", key.short()))
+            }
+            ToClient::Output { .. } => Ok(None),
             ToClient::Failed { key, failure } => {
                 oracle.check_failed(&key, &failure)?;
                 if let Some(standing) = self.futures.get_mut(&key) {

@@ -19,6 +19,7 @@ impl History {
         match message {
             FromWorker::Started(_)
             | FromWorker::Finished { .. }
+            | FromWorker::Output { .. }
             | FromWorker::MissingInputs { .. }
             | FromWorker::Holds(_) => keep(&mut self.up, from, message),
             FromWorker::Register(_)

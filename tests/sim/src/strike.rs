@@ -92,6 +92,7 @@ impl World {
     fn is_current(&mut self, message: &FromWorker) -> bool {
         let attempts = match message {
             FromWorker::Finished { key, attempt, .. }
+            | FromWorker::Output { key, attempt, .. }
             | FromWorker::MissingInputs { key, attempt, .. } => vec![(*key, *attempt)],
             FromWorker::Started(attempts) => attempts.clone(),
             _ => Vec::new(),

@@ -300,6 +300,9 @@ impl SimWorker {
                 context.oracle.on_produced(key, hash);
                 let meta = task::meta(hash);
                 let small = meta.size <= 4_096;
+                if small {
+                    self.outbox.push(FromWorker::Output { key, attempt, text: key.short() });
+                }
                 let inline = small.then(|| Value { codec: Codec::Raw, bytes: hash.to_vec() });
                 let outcome = Outcome::Memory { meta, inline };
                 if self.agent.on_executed(key, attempt, outcome, spent) {

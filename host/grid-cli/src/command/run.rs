@@ -120,6 +120,10 @@ impl Run {
                 return Err(anyhow!("interrupted; the call was cancelled").into());
             }
         };
+        let written = future.output();
+        if !written.is_empty() {
+            eprintln!("{}", written.trim_end());
+        }
         if let Some(path) = &self.output {
             let name = path.display();
             std::fs::write(path, &value.bytes).with_context(|| format!("cannot write `{name}`"))?;
