@@ -95,7 +95,9 @@ async fn flights_survive_a_worker_killed_in_the_middle() {
     })
     .await;
     signal("-KILL", grid.worker_pids[0]);
-    let said = succeeded(&flights.wait_with_output().unwrap());
+    // Not on this thread: the client's connection lives on it.
+    let ended = tokio::task::spawn_blocking(|| flights.wait_with_output().unwrap());
+    let said = succeeded(&ended.await.unwrap());
     assert!(said.contains("27,004"), "{said}");
     eventually("another worker takes the place of the dead one", async || {
         let workers = client.workers().await.unwrap();
