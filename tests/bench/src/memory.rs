@@ -1,7 +1,5 @@
 //! Resident memory: idle processes, and what a held call costs the scheduler.
 
-use std::time::Duration;
-
 use noop::fresh;
 
 use crate::grid::{Grid, resident_bytes};
@@ -23,8 +21,6 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let before = resident_bytes(grid.scheduler_pid);
     let futures = client.map((0..HELD).map(fresh::call)).await?;
     client.gather(&futures).await?;
-    // The worker reports once a second; the scheduler's own figure needs no wait.
-    tokio::time::sleep(Duration::from_millis(100)).await;
     let after = resident_bytes(grid.scheduler_pid);
     let each = (after.saturating_sub(before)) / HELD;
     report("resident: scheduler per call held", &format!("{each} B"), "at most 1 kB");
