@@ -22,16 +22,21 @@ pub(crate) async fn value(link: &Link, slot: &Slot, key: Key) -> Result<Value, C
     let mut backoff = Backoff::new(WAIT_FIRST, WAIT_MAX, u64::from(key.0[0]));
     let mut reason = String::new();
     for _ in 0..ROUNDS_MAX {
-        let (meta, holders) = match slot.ended().await {
+        let (news, standing) = slot.ended_after(None).await;
+        let (meta, holders) = match standing {
             Standing::Here(value) => return Ok(value),
             Standing::Failed(failure) => return Err(ClientError::Failed(failure)),
             Standing::Lost(error) => return Err(error),
             Standing::Elsewhere(meta, holders) => (meta, holders),
             Standing::Pending => continue,
         };
-        match from_any(link, key, meta, &holders).await {
-            Ok(value) => return Ok(value),
-            Err(error) => reason = error.to_string(),
+        tokio::select! {
+            fetched = from_any(link, key, meta, &holders) => match fetched {
+                Ok(value) => return Ok(value),
+                Err(error) => reason = error.to_string(),
+            },
+            // It is somewhere else now: no sense in waiting for who had it.
+            _ = slot.ended_after(Some(news)) => continue,
         }
         // The news may be old: a holder may have died, and the call may be running once more.
         tokio::time::sleep(backoff.next_wait()).await;

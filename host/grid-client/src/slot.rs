@@ -20,9 +20,16 @@ pub(crate) enum Standing {
     Lost(ClientError),
 }
 
+/// The standing, and how often it was told.
+#[derive(Debug)]
+struct News {
+    count: u64,
+    standing: Standing,
+}
+
 #[derive(Debug)]
 pub(crate) struct Slot {
-    standing: Mutex<Standing>,
+    news: Mutex<News>,
     changed: Notify,
     output: Mutex<String>,
 }
@@ -30,14 +37,17 @@ pub(crate) struct Slot {
 impl Slot {
     pub(crate) fn new() -> Self {
         Self {
-            standing: Mutex::new(Standing::Pending),
+            news: Mutex::new(News { count: 0, standing: Standing::Pending }),
             changed: Notify::new(),
             output: Mutex::default(),
         }
     }
 
     pub(crate) fn set(&self, standing: Standing) {
-        *self.lock() = standing;
+        let mut news = self.lock();
+        news.count += 1;
+        news.standing = standing;
+        drop(news);
         self.changed.notify_waiters();
     }
 
@@ -49,30 +59,35 @@ impl Slot {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn standing(&self) -> Standing {
-        self.lock().clone()
-    }
-
     pub(crate) fn is_pending(&self) -> bool {
-        matches!(*self.lock(), Standing::Pending)
+        matches!(self.lock().standing, Standing::Pending)
     }
 
     /// Waits until it is no longer pending.
     pub(crate) async fn ended(&self) -> Standing {
+        self.ended_after(None).await.1
+    }
+
+    /// Waits until it is no longer pending, and told anew since the news of this number. Gives the
+    /// number of the news.
+    pub(crate) async fn ended_after(&self, known: Option<u64>) -> (u64, Standing) {
         loop {
             let changed = self.changed.notified();
             let mut changed = std::pin::pin!(changed);
             // Registered before the look, so that no change falls between the two.
             changed.as_mut().enable();
-            let standing = self.standing();
-            if !matches!(standing, Standing::Pending) {
-                return standing;
+            let (count, standing) = {
+                let news = self.lock();
+                (news.count, news.standing.clone())
+            };
+            if !matches!(standing, Standing::Pending) && known != Some(count) {
+                return (count, standing);
             }
             changed.await;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

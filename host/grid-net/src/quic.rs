@@ -13,6 +13,8 @@ use crate::stream::{RecvStream, SendStream};
 
 /// A peer that was silent that long is gone; idle peers are asked every second.
 const IDLE_TIMEOUT_MS: u32 = 6_000;
+/// A connection that was not yet made would be waited for three seconds.
+const CLOSE_WAIT: Duration = Duration::from_millis(250);
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// Ten segments of this size fit one send; larger ones collapse to single packets.
 const UDP_PAYLOAD_BYTES_MAX: u16 = 6_400;
@@ -82,7 +84,8 @@ impl QuicEndpoint {
 
     pub(crate) async fn close(&self) {
         self.endpoint.close(0u8.into(), b"closed");
-        self.endpoint.wait_idle().await;
+        // The peers are told at once; what takes its time is to be there should that be lost.
+        let _ = tokio::time::timeout(CLOSE_WAIT, self.endpoint.wait_idle()).await;
     }
 }
 

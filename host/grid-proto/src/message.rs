@@ -349,6 +349,8 @@ pub enum ToWorker {
     Define(Vec<TaskDefinition>),
     /// Where these workers listen.
     Peers(Vec<Holder>),
+    /// These workers are no longer there; whatever they were asked for comes from elsewhere.
+    PeersGone(Vec<WorkerId>),
     /// Calls to execute.
     Run(Vec<Assignment>),
     /// Attempts to stop, or to forget if they have not begun.

@@ -229,8 +229,13 @@ impl Scheduler {
         let State::Memory { holders, .. } = &mut self.calls[id].state else {
             return;
         };
+        let before = holders.len();
         holders.retain(|holder| *holder != worker);
         if !holders.is_empty() {
+            if holders.len() < before {
+                // Whoever reads it from the worker that is gone shall not wait for an answer.
+                self.announce(id, None);
+            }
             return;
         }
         self.calls[id].state = State::Released;

@@ -183,6 +183,9 @@ impl Scheduler {
     /// A worker is lost: what it had in hand runs elsewhere, what only it held is computed again.
     pub(crate) fn on_worker_gone(&mut self, id: WorkerId, leaving: Leaving) {
         let Some(worker) = self.workers.remove(id) else { return };
+        for peer in self.workers.forget_peer(id) {
+            self.send_worker(peer, ToWorker::PeersGone(vec![id]));
+        }
         let executing = match leaving {
             Leaving::Died => self.likely_executing(&worker),
             Leaving::Planned => Vec::new(),

@@ -68,6 +68,14 @@ impl Workers {
         Some(worker)
     }
 
+    /// Who was told where this worker listens.
+    pub(crate) fn forget_peer(&mut self, gone: WorkerId) -> Vec<WorkerId> {
+        let told = |(id, worker): (&WorkerId, &mut Worker)| {
+            worker.known_peers.remove(&gone).then_some(*id)
+        };
+        self.list.iter_mut().filter_map(told).collect()
+    }
+
     pub(crate) fn of(&self, id: WorkerId) -> Option<&Worker> {
         self.list.get(&id)
     }

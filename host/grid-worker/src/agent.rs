@@ -49,6 +49,11 @@ pub enum Action {
         /// What to fetch.
         keys: Vec<Key>,
     },
+    /// A peer is no longer there: end the connection to it.
+    HangUp {
+        /// Where it listened.
+        address: String,
+    },
     /// Drop an object from the store.
     Drop(Key),
     /// Have a bundle ready to run; answer with [`Agent::on_bundle`].
@@ -151,6 +156,14 @@ impl Agent {
             ToWorker::Peers(peers) => {
                 let peers = peers.into_iter().map(|Holder { worker, address }| (worker, address));
                 self.peers.extend(peers);
+            }
+            ToWorker::PeersGone(peers) => {
+                for peer in peers {
+                    self.fetches.peer_gone(peer);
+                    if let Some(address) = self.peers.remove(&peer) {
+                        self.actions.push_back(Action::HangUp { address });
+                    }
+                }
             }
             ToWorker::Run(assignments) => {
                 for assignment in assignments {

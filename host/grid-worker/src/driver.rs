@@ -204,6 +204,7 @@ impl Worker {
                     let fetch = self.peers.clone().fetch(from, address, keys);
                     self.spawn(async move { Answer::Fetched(fetch.await) });
                 }
+                Action::HangUp { address } => self.peers.hang_up(&address),
                 Action::Drop(key) => self.store().remove(&key),
                 Action::Load(hash) => {
                     let load = bundles::load(link.connection.clone(), self.engine.clone(), hash);

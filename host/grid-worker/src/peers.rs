@@ -11,6 +11,10 @@ use grid_store::Object;
 
 /// A peer that does not answer by then is asked no further; the input comes from elsewhere.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Nor one that takes longer to begin with an object, however alive its connection is,
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// or that then is slower than this.
+const BYTES_PER_SECOND_MIN: u64 = 1 << 20;
 
 /// What came of one request.
 pub(crate) struct Fetched {
@@ -43,7 +47,7 @@ impl Peers {
             && let Err(error) = self.fetch_from(&address, &keys, &mut objects).await
         {
             tracing::info!(%address, %error, "fetching from a peer failed");
-            self.lock().remove(&address);
+            self.hang_up(&address);
         }
         let arrived = |key: &Key| objects.iter().any(|(arrived, _)| arrived == key);
         let failed = keys.into_iter().filter(|key| !arrived(key)).collect();
@@ -61,10 +65,10 @@ impl Peers {
         send.send(&BulkRequest::Objects(keys.to_vec())).await?;
         send.finish().await?;
         for key in keys {
-            match recv.recv::<BulkHeader>().await? {
+            match in_time(ANSWER_TIMEOUT, recv.recv::<BulkHeader>()).await? {
                 Some(BulkHeader::Found(meta)) => {
                     let size = usize::try_from(meta.size).unwrap_or(usize::MAX);
-                    let bytes = recv.recv_bytes(size).await?;
+                    let bytes = in_time(time_for(meta.size), recv.recv_bytes(size)).await?;
                     let Some(object) = Object::verified(meta, bytes) else {
                         return Err(NetError::NotGrid(format!("object {key} arrived changed")));
                     };
@@ -76,6 +80,13 @@ impl Peers {
             }
         }
         Ok(())
+    }
+
+    /// Ends the connection to a peer, and with it whatever it was asked for.
+    pub(crate) fn hang_up(&self, address: &str) {
+        if let Some(connection) = self.lock().remove(address) {
+            connection.close("not answered in time, or said to be gone");
+        }
     }
 
     async fn connect(&self, address: &str) -> Result<Connection, NetError> {
@@ -91,4 +102,16 @@ impl Peers {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Connection>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn time_for(size: u64) -> Duration {
+    ANSWER_TIMEOUT + Duration::from_secs(size / BYTES_PER_SECOND_MIN)
+}
+
+async fn in_time<T>(
+    time: Duration,
+    answer: impl Future<Output = Result<T, NetError>>,
+) -> Result<T, NetError> {
+    let late = |_| NetError::Closed(format!("the peer was silent for {time:?}"));
+    tokio::time::timeout(time, answer).await.map_err(late)?
 }

@@ -2,13 +2,19 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use grid_client::{Client, ClientError, ClientOptions};
 use grid_sdk::Call;
 use hello::{add, inc};
-use noop::spin;
+use noop::{chunk, length, spin};
 
 use crate::support::{PATIENCE, Processes, bundle_bytes, eventually, grid, runs, signal};
+
+/// Too much to travel with the news.
+const BIG: usize = 1 << 20;
+/// After that time a connection to a dead peer ends by itself.
+const SILENCE: Duration = Duration::from_secs(6);
 
 #[tokio::test]
 async fn a_worker_killed_in_the_middle_costs_time_and_no_result() {
@@ -48,6 +54,35 @@ async fn a_worker_killed_in_the_middle_costs_time_and_no_result() {
     for leaf in &leaves {
         leaf.result().await.unwrap();
     }
+}
+
+/// A dead peer answers nothing, and its connection ends only after seconds of silence: whoever
+/// waits for it must be told.
+#[tokio::test]
+async fn what_a_killed_worker_held_comes_from_elsewhere_at_once() {
+    let grid = Processes::up(&["--workers=2"]);
+    let client = grid.client().await;
+    client.deploy(&bundle_bytes("hello"), false).await.unwrap();
+    client.deploy(&bundle_bytes("noop"), false).await.unwrap();
+    let big = client.map((0..8usize).map(|n| chunk::call(BIG + n))).await.unwrap();
+    let small = client.map((0..100).map(|n| add::call(n, 1))).await.unwrap();
+    // Both workers and this client have connections to both workers.
+    let sums = client.map((0..50).map(|n| add::call(&small[n], &small[n + 50]))).await.unwrap();
+    client.gather(&sums).await.unwrap();
+    client.gather(&big).await.unwrap();
+    signal("-KILL", grid.worker_pids[0]);
+    let started = Instant::now();
+    let sums = client.map((0..50).map(|n| add::call(&small[99 - n], &small[n]))).await.unwrap();
+    let lengths = client.map(big.iter().map(length::call)).await.unwrap();
+    for sum in client.gather(&sums).await.unwrap() {
+        assert_eq!(sum, 101);
+    }
+    for (n, (length, big)) in lengths.iter().zip(&big).enumerate() {
+        assert_eq!(length.result().await.unwrap(), BIG + n);
+        assert_eq!(big.result().await.unwrap().len(), BIG + n);
+    }
+    let took = started.elapsed();
+    assert!(took < SILENCE, "took {took:?}, as if nobody had said that the worker is dead");
 }
 
 #[tokio::test]

@@ -197,6 +197,8 @@ impl SimWorker {
             Action::Fetch { from, address, keys } => {
                 self.requests.push(Request { from, address, keys });
             }
+            // What is on its way still comes, or fails: the agent must cope with both.
+            Action::HangUp { .. } => {}
             Action::Drop(key) => {
                 self.store.remove(&key);
             }

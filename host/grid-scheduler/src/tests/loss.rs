@@ -261,3 +261,21 @@ fn a_worker_is_told_each_task_and_peer_once() {
     assert_eq!(defined(&grid.submit(ANN, &[call(3, &[1])], &[key(3)])), 0);
     assert_eq!(defined(&grid.finish(10, 1, 0, 1)), 1);
 }
+
+#[test]
+fn whoever_was_told_of_a_peer_is_told_that_it_is_gone() {
+    let mut grid = Grid::new();
+    for worker in 10..13 {
+        grid.worker(worker, 1);
+    }
+    grid.submit(ANN, &[call(1, &[]), call(2, &[])], &[key(1), key(2)]);
+    grid.finish(10, 1, 0, 1);
+    grid.finish(11, 2, 0, 2);
+    // It runs where the larger input is, and the smaller is fetched.
+    let join = grid.submit(ANN, &[call(3, &[1, 2])], &[key(3)]);
+    assert_eq!(join.placed(), [(11, 3, 0)]);
+    let gone = lose(&mut grid, 10);
+    let told = |id| Action::ToWorker(WorkerId(id), ToWorker::PeersGone(vec![WorkerId(10)]));
+    assert!(gone.0.contains(&told(11)) && !gone.0.contains(&told(12)));
+    assert!(!lose(&mut grid, 12).0.contains(&told(11)));
+}

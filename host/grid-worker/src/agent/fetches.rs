@@ -88,6 +88,18 @@ impl Fetches {
         }
     }
 
+    /// A peer is no longer there: nobody waits for its answer.
+    pub(crate) fn peer_gone(&mut self, peer: WorkerId) {
+        self.busy.remove(&peer);
+        self.queued.remove(&peer);
+        let asked = |wanted: &Wanted| wanted.asked.last() == Some(&peer);
+        let stranded: Vec<_> =
+            self.wanted.iter().filter(|(_, wanted)| asked(wanted)).map(|(key, _)| *key).collect();
+        for input in stranded {
+            self.ask_next(input);
+        }
+    }
+
     pub(crate) fn peer_idle(&mut self, peer: WorkerId) {
         self.busy.remove(&peer);
     }

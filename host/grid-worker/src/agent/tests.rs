@@ -158,3 +158,25 @@ fn one_holder_after_the_other_is_asked_and_then_the_scheduler() {
     agent.on_fetched(WorkerId(3), &[], &[key(1)]);
     assert_eq!(settle(&mut agent), [missing(2, 0, &[(1, PEER), (1, WorkerId(3))])]);
 }
+
+#[test]
+fn an_input_comes_from_another_holder_as_soon_as_one_is_gone() {
+    let other = WorkerId(3);
+    let address = |id: WorkerId| Holder { worker: id, address: format!("w{}:1", id.0) };
+    let mut agent = agent();
+    agent.on_message(ToWorker::Peers(vec![address(PEER), address(other)]));
+    let fetch = |from: WorkerId, input: u8| {
+        let address = Some(address(from).address);
+        Action::Fetch { from, address, keys: vec![key(input)] }
+    };
+    assert_eq!(run(&mut agent, 1, 0, &[(7, &[PEER, other])]), [fetch(PEER, 7)]);
+    assert_eq!(run(&mut agent, 2, 0, &[(8, &[PEER])]), [], "one request to a peer at a time");
+    agent.on_message(ToWorker::PeersGone(vec![PEER]));
+    let hang_up = Action::HangUp { address: "w2:1".to_owned() };
+    assert_eq!(settle(&mut agent), [hang_up, missing(2, 0, &[(8, PEER)]), fetch(other, 7)]);
+    // The answer of whom nobody asks any more.
+    agent.on_fetched(PEER, &[], &[key(7)]);
+    assert_eq!(settle(&mut agent), []);
+    agent.on_fetched(other, &[key(7)], &[]);
+    assert_eq!(executed(&settle(&mut agent)), [(key(1), Attempt(0))]);
+}
