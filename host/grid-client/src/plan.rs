@@ -110,6 +110,7 @@ impl Plan {
             priority: node.options.priority,
             retries: node.options.retries,
             limits: TaskLimits { memory_bytes: node.options.memory_bytes, timeout_ms },
+            ..CallOptions::default()
         };
         let (bundle, task) = (bundle(node.bundle)?, node.task.to_owned());
         self.add_raw(RawCall { bundle, task, pure: node.pure, args, options })

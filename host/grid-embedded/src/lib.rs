@@ -28,6 +28,10 @@ use tokio::sync::watch;
 
 /// How long the parts of one process may take to find each other.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The workers of one process are on one host, whatever it is called.
+const EMBEDDED_HOST: &str = "embedded";
+/// What the inputs and results of one worker may hold.
+const MEMORY_BYTES: u64 = 4 << 30;
 
 /// What a grid in one process is made of.
 #[derive(Clone, Debug)]
@@ -135,6 +139,10 @@ impl Embedded {
         until: watch::Receiver<bool>,
     ) -> Result<(), EmbeddedError> {
         let worker_config = WorkerConfig {
+            host: EMBEDDED_HOST.to_owned(),
+            labels: Vec::new(),
+            resources: Vec::new(),
+            memory_bytes: MEMORY_BYTES,
             name: format!("worker-{number}"),
             scheduler: self.address.clone(),
             slots: config.slots,

@@ -33,6 +33,59 @@ pub struct CallOptions {
     pub retries: Option<u32>,
     /// Limits, within the operator's bounds.
     pub limits: TaskLimits,
+    /// Where it may run.
+    pub pins: Option<Pins>,
+    /// What it takes of its worker while it runs, by name; each name once.
+    pub resources: Vec<(String, Amount)>,
+}
+
+/// Where a call may or should run.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Pins {
+    /// Names of workers, hosts or labels: any worker that has one of them will do.
+    pub any_of: Vec<String>,
+    /// Elsewhere if there is no such worker now; otherwise it waits for one.
+    pub prefer: bool,
+}
+
+/// So much of an abstract resource, counted in ten-thousandths, so that sums are exact.
+#[derive(
+    Archive,
+    Serialize,
+    Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Default,
+)]
+pub struct Amount(pub u64);
+
+impl Amount {
+    /// Parts of one unit.
+    pub const PARTS: u64 = 10_000;
+
+    /// A number of units, rounded up to the next part; `None` if it is negative, not finite, or
+    /// larger than a thousand million.
+    #[must_use]
+    pub fn from_units(units: f64) -> Option<Self> {
+        const UNITS_MAX: f64 = 1e9;
+        let fits = units.is_finite() && (0.0..=UNITS_MAX).contains(&units);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
+        fits.then(|| Self((units * Self::PARTS as f64).ceil() as u64))
+    }
+}
+
+impl std::fmt::Display for Amount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        #[expect(clippy::cast_precision_loss, reason = "amounts are bounded")]
+        let units = self.0 as f64 / Self::PARTS as f64;
+        write!(f, "{units}")
+    }
 }
 
 /// One call of a submission.

@@ -19,7 +19,7 @@ pub mod shape;
 pub mod value;
 
 pub use bundle::{BundleDescription, Parameter, TaskDescription, TaskLimits};
-pub use call::{Arg, CallOptions, CallSpec, Priority, TaskRef};
+pub use call::{Amount, Arg, CallOptions, CallSpec, Pins, Priority, TaskRef};
 pub use failure::{Death, Failure, FailureKind, FailureSite, Frame, TrapKind};
 pub use id::{Attempt, BundleHash, ClientId, Key, ParseHashError, RequestId, TaskId, WorkerId};
 pub use limits::{LimitBounds, Limits};

@@ -6,7 +6,7 @@
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::bundle::{BundleDescription, TaskLimits};
-use crate::call::{Arg, CallSpec, Priority, TaskRef};
+use crate::call::{Amount, Arg, CallSpec, Priority, TaskRef};
 use crate::failure::Failure;
 use crate::id::{Attempt, BundleHash, Key, RequestId, TaskId, WorkerId};
 use crate::report::{BundleInfo, CallInfo, GridStatus, Spent, TaskCounts, WorkerInfo};
@@ -22,6 +22,8 @@ pub const OUTPUT_TOLD_BYTES_MAX: usize = 8 << 10;
 pub enum FromClient {
     /// New calls.
     Submit(Submission),
+    /// Run these failed calls again, from the calls whose failure is theirs.
+    Retry(Vec<Key>),
     /// The client's last future on each of these is gone.
     Release(Vec<Key>),
     /// Drop this client's interest, or with `force` everybody's; what nobody wants then is stopped.
@@ -64,6 +66,8 @@ pub struct Submission {
     pub calls: Vec<CallSpec>,
     /// Keys on which the client holds futures: of these calls, or of calls that the grid knows.
     pub wanted: Vec<Key>,
+    /// Calls that run to their end whether or not anybody holds a future on them.
+    pub detached: Vec<Key>,
     /// Another piece of the same submission follows; it is judged when the last piece is there.
     pub more: bool,
 }
@@ -298,6 +302,32 @@ pub enum FromWorker {
         /// Its description.
         result: Result<BundleDescription, String>,
     },
+    /// A call in a sandbox says something as if it were a client: it submits calls, waits for
+    /// them, coordinates. What it wants is dropped when the attempt ends.
+    FromTask {
+        /// The call that speaks.
+        key: Key,
+        /// The try.
+        attempt: Attempt,
+        /// What it says.
+        message: Box<FromClient>,
+    },
+    /// An attempt has begun to wait for calls of its own and has given its slot back, or goes on.
+    Waits {
+        /// The call.
+        key: Key,
+        /// The try.
+        attempt: Attempt,
+        /// It waits from now on; else it computes again.
+        waits: bool,
+    },
+    /// An attempt was given back before it began to execute.
+    Withdrawn {
+        /// The call.
+        key: Key,
+        /// The try.
+        attempt: Attempt,
+    },
     /// Sent at intervals; silence means death.
     Heartbeat {
         /// Resident memory of the process.
@@ -318,6 +348,14 @@ pub struct Registration {
     pub address: String,
     /// Its process.
     pub pid: u32,
+    /// The host that it runs on.
+    pub host: String,
+    /// What else calls may name to be placed here.
+    pub labels: Vec<String>,
+    /// What calls may take of it, by name.
+    pub resources: Vec<(String, Amount)>,
+    /// Bytes that its inputs and results may hold.
+    pub memory_bytes: u64,
     /// Calls that it runs at a time.
     pub slots: u32,
     /// Results that it holds from an earlier connection.
@@ -338,6 +376,8 @@ pub enum Outcome {
     },
     /// No result.
     Failed(Failure),
+    /// It asked to run again, on another worker if there is one.
+    Reschedule,
 }
 
 /// From the scheduler to a worker.
@@ -355,6 +395,18 @@ pub enum ToWorker {
     Run(Vec<Assignment>),
     /// Attempts to stop, or to forget if they have not begun.
     Cancel(Vec<(Key, Attempt)>),
+    /// Attempts to give back if they have not begun to execute; answered by `Withdrawn`, or by
+    /// the attempt's end.
+    Withdraw(Vec<(Key, Attempt)>),
+    /// The scheduler answers a call that speaks as a client.
+    ToTask {
+        /// The call.
+        key: Key,
+        /// The try.
+        attempt: Attempt,
+        /// The answer or the news.
+        message: Box<ToClient>,
+    },
     /// Objects that nobody wants any more.
     Free(Vec<Key>),
     /// Check a bundle and say what it describes.

@@ -117,6 +117,7 @@ impl Scheduler {
         }
         match message {
             FromClient::Submit(submission) => self.on_submit(id, submission),
+            FromClient::Retry(_keys) => {}
             FromClient::Release(keys) => self.on_release(id, &keys),
             FromClient::Cancel { keys, force } => self.on_cancel(id, &keys, force),
             FromClient::Locate { keys, failed } => self.on_locate(id, &keys, &failed),
@@ -152,6 +153,9 @@ impl Scheduler {
             }
             FromWorker::Holds(keys) => self.on_holds(id, &keys),
             FromWorker::Inspected { bundle, result } => self.on_inspected(bundle, result),
+            FromWorker::FromTask { .. }
+            | FromWorker::Waits { .. }
+            | FromWorker::Withdrawn { .. } => {}
             FromWorker::Heartbeat { resident_bytes, descriptors } => {
                 worker.resident_bytes = resident_bytes;
                 worker.descriptors = descriptors;

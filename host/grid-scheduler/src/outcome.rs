@@ -76,6 +76,7 @@ impl Scheduler {
                 self.tasks.of_mut(task).count(None, &spent);
                 self.complete(id, worker, meta, inline.as_ref());
             }
+            Outcome::Reschedule => self.start_over(id),
             Outcome::Failed(failure) => {
                 self.tasks.of_mut(task).count(Some(&failure), &spent);
                 self.on_failed(id, worker, failure);

@@ -175,6 +175,12 @@ impl Agent {
                     self.on_cancelled(key, attempt);
                 }
             }
+            ToWorker::Withdraw(attempts) => {
+                for (key, attempt) in attempts {
+                    self.on_withdrawn(key, attempt);
+                }
+            }
+            ToWorker::ToTask { .. } => {}
             ToWorker::Free(keys) => {
                 for key in keys {
                     self.fetches.forget(&key);
@@ -262,6 +268,18 @@ impl Agent {
             self.drop_copy(key);
         } else if self.dispatched.contains_key(&(key, attempt)) {
             self.actions.push_back(Action::Stop(key, attempt));
+        }
+    }
+
+    /// Gives an attempt back that has not begun; one that has goes on.
+    fn on_withdrawn(&mut self, key: Key, attempt: Attempt) {
+        let waiting = self.jobs.get(&key).is_some_and(|job| job.attempt == attempt)
+            && !self.dispatched.contains_key(&(key, attempt));
+        if waiting {
+            self.forget(key);
+            self.fetches.abandon(&key);
+            self.drop_copy(key);
+            self.actions.push_back(Action::Send(FromWorker::Withdrawn { key, attempt }));
         }
     }
 

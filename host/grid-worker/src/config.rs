@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use grid_proto::Amount;
 use grid_sandbox::EngineConfig;
 
 /// A worker's configuration, resolved.
@@ -11,6 +12,14 @@ pub struct WorkerConfig {
     pub name: String,
     /// The scheduler's address.
     pub scheduler: String,
+    /// The host's name: calls may be pinned to it.
+    pub host: String,
+    /// What else calls may be pinned to.
+    pub labels: Vec<String>,
+    /// Abstract resources that calls may take, by name.
+    pub resources: Vec<(String, Amount)>,
+    /// Bytes that the inputs and results of calls may hold here.
+    pub memory_bytes: u64,
     /// Calls that run at a time; overrides the engine's.
     pub slots: usize,
     /// The sandbox engine's own configuration.

@@ -217,6 +217,7 @@ async fn absurd_options_are_taken_within_bounds() {
                 memory_bytes: Some(u64::MAX),
                 timeout_ms: Some(u64::MAX),
             },
+            ..CallOptions::default()
         };
         let future = grid.client.submit_raw([call]).await.unwrap().remove(0);
         let result: i64 = rmp_serde::from_slice(&future.value().await.unwrap().bytes).unwrap();

@@ -25,6 +25,9 @@ impl History {
             FromWorker::Register(_)
             | FromWorker::Inspected { .. }
             | FromWorker::Heartbeat { .. }
+            | FromWorker::FromTask { .. }
+            | FromWorker::Waits { .. }
+            | FromWorker::Withdrawn { .. }
             | FromWorker::Leaving => {}
         }
     }

@@ -106,6 +106,10 @@ impl SimWorker {
 
     pub(crate) fn registration(&self) -> FromWorker {
         FromWorker::Register(Registration {
+            host: "host".to_owned(),
+            labels: Vec::new(),
+            resources: Vec::new(),
+            memory_bytes: 1 << 30,
             name: self.name.clone(),
             address: self.address(),
             pid: u32::try_from(self.place).expect("workers are few") * 1_000 + self.process,

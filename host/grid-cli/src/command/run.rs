@@ -212,6 +212,7 @@ impl Run {
                 priority: self.priority,
                 retries: self.retries,
                 limits: TaskLimits { memory_bytes: self.memory, timeout_ms },
+                ..CallOptions::default()
             },
         })
     }

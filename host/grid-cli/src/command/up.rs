@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::worker::SandboxArgs;
+use super::worker::{SandboxArgs, TraitArgs};
 use crate::args::Global;
 use crate::error::CliError;
 use crate::output::Output;
@@ -43,6 +43,8 @@ pub(crate) struct Up {
     state_dir: Option<PathBuf>,
     #[command(flatten)]
     sandbox: SandboxArgs,
+    #[command(flatten)]
+    traits: TraitArgs,
     /// Stop when standard input closes.
     #[arg(long, hide = true)]
     stop_with_stdin: bool,
@@ -129,6 +131,7 @@ impl Up {
             format!("--slots={}", self.sandbox.slots_or(1)),
         ];
         args.extend(self.sandbox.to_args());
+        args.extend(self.traits.to_args());
         args
     }
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use clap::Args;
 use grid_net::{Endpoint, Identity};
-use grid_proto::LimitBounds;
+use grid_proto::{Amount, LimitBounds};
 use grid_sandbox::{Compiler, DirGrant, EngineConfig};
 use grid_worker::{Worker, WorkerConfig};
 
 use crate::args::Global;
 use crate::error::CliError;
 use crate::reach::default_state_dir;
-use crate::{grant, size, stop};
+use crate::{grant, machine, resource, size, stop};
 
 /// Run a worker until Ctrl-C.
 #[derive(Args, Debug)]
@@ -24,9 +24,49 @@ pub(crate) struct WorkerCommand {
     listen: SocketAddr,
     #[command(flatten)]
     pub(crate) sandbox: SandboxArgs,
+    #[command(flatten)]
+    pub(crate) traits: TraitArgs,
     /// Stop when standard input closes.
     #[arg(long, hide = true)]
     stop_with_stdin: bool,
+}
+
+/// What makes a worker different from others.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct TraitArgs {
+    /// A name that calls may be pinned to, beside the worker's own and its host's.
+    #[arg(long = "label", value_name = "LABEL")]
+    labels: Vec<String>,
+    /// An abstract resource that calls may take while they run, for instance `GPU=1`.
+    #[arg(long = "resource", value_name = "NAME=AMOUNT", value_parser = resource::parse)]
+    resources: Vec<(String, Amount)>,
+    /// What inputs and results of calls may hold. By default the machine's memory in proportion to
+    /// the slots.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    memory_limit: Option<u64>,
+}
+
+impl TraitArgs {
+    pub(crate) fn labels(&self) -> Vec<String> {
+        self.labels.clone()
+    }
+
+    pub(crate) fn resources(&self) -> Vec<(String, Amount)> {
+        self.resources.clone()
+    }
+
+    pub(crate) fn memory_bytes(&self, slots: usize) -> u64 {
+        self.memory_limit.unwrap_or_else(|| machine::memory_share(slots))
+    }
+
+    /// The same options, for a process that is started with them.
+    pub(crate) fn to_args(&self) -> Vec<String> {
+        let labels = self.labels.iter().map(|label| format!("--label={label}"));
+        let resources =
+            self.resources.iter().map(|(name, amount)| format!("--resource={name}={amount}"));
+        let memory = self.memory_limit.iter().map(|bytes| format!("--memory-limit={bytes}"));
+        labels.chain(resources).chain(memory).collect()
+    }
 }
 
 /// What an operator says about the sandboxes of a worker.
@@ -113,6 +153,10 @@ impl WorkerCommand {
         let config = WorkerConfig {
             name: self.name.unwrap_or_else(default_name),
             scheduler: global.scheduler.clone(),
+            host: machine::host_name(),
+            labels: self.traits.labels(),
+            resources: self.traits.resources(),
+            memory_bytes: self.traits.memory_bytes(self.sandbox.slots_or(processors)),
             slots: self.sandbox.slots_or(processors),
             engine: self.sandbox.engine()?,
             connect_timeout: global.timeout(),
@@ -125,6 +169,5 @@ impl WorkerCommand {
 }
 
 fn default_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}-{}", host.trim(), std::process::id())
+    format!("{}-{}", machine::host_name(), std::process::id())
 }

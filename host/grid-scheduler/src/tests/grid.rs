@@ -73,6 +73,10 @@ impl Grid {
         let registration = Registration {
             name: name.to_owned(),
             address: format!("{name}:1"),
+            host: "host".to_owned(),
+            labels: Vec::new(),
+            resources: Vec::new(),
+            memory_bytes: 1 << 30,
             pid,
             slots,
             holds,
@@ -85,7 +89,14 @@ impl Grid {
         self.requests += 1;
         let request = RequestId(self.requests);
         let (calls, wanted) = (calls.to_vec(), wanted.to_vec());
-        let whole = Submission { request, tasks: tasks(), calls, wanted, more: false };
+        let whole = Submission {
+            request,
+            tasks: tasks(),
+            calls,
+            wanted,
+            detached: Vec::new(),
+            more: false,
+        };
         self.say(client, FromClient::Submit(whole))
     }
 
