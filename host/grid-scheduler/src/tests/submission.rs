@@ -63,8 +63,14 @@ fn unknown_bundles_and_tasks_are_refused_with_what_there_is() {
         let mut tasks = tasks();
         change(&mut tasks[0]);
         let calls = vec![call(1, &[])];
-        let whole =
-            Submission { request: RequestId(7), tasks, calls, wanted: vec![key(1)], more: false };
+        let whole = Submission {
+            request: RequestId(7),
+            tasks,
+            calls,
+            wanted: vec![key(1)],
+            detached: Vec::new(),
+            more: false,
+        };
         let text = grid.say(ANN, FromClient::Submit(whole)).refusal().unwrap();
         assert!(grid.calls().is_empty());
         text
@@ -107,6 +113,7 @@ fn too_large_a_submission_is_refused_once_whatever_pieces_follow() {
         tasks: if from == 0 { tasks() } else { Vec::new() },
         calls: (from..from + 2).map(|n| call(n, &[])).collect(),
         wanted: if more { Vec::new() } else { vec![key(0)] },
+        detached: Vec::new(),
         more,
     };
     assert_eq!(grid.say(ANN, FromClient::Submit(piece(0, true))).refusal(), None);
