@@ -9,7 +9,9 @@ use crate::bundle::{BundleDescription, TaskLimits};
 use crate::call::{Amount, Arg, CallSpec, Priority, TaskRef};
 use crate::failure::Failure;
 use crate::id::{Attempt, BundleHash, Key, RequestId, TaskId, WorkerId};
-use crate::report::{BundleInfo, CallInfo, GridStatus, Spent, TaskCounts, WorkerInfo};
+use crate::report::{
+    BundleInfo, CallInfo, GridStatus, QuarantineInfo, Spent, StoryStep, TaskCounts, WorkerInfo,
+};
 use crate::value::{ObjectMeta, Value};
 
 /// Output of a call that is told to whoever wants its result; the rest stays where it ran.
@@ -89,6 +91,18 @@ pub enum Query {
         state: Option<String>,
         /// At most this many.
         count_max: u32,
+    },
+    /// What happened to calls that begin with this many hexadecimal digits.
+    Story {
+        /// Prefix of the key, at least four digits.
+        prefix: String,
+    },
+    /// The tasks that are refused.
+    Quarantine,
+    /// Take this task, `bundle@version:task`, out of quarantine, or all.
+    ClearQuarantine {
+        /// Which; all if none is named.
+        task: Option<String>,
     },
     /// The bundles.
     Bundles,
@@ -246,6 +260,12 @@ pub enum Answer {
     Counts(Vec<TaskCounts>),
     /// To `Calls`.
     Calls(Vec<CallInfo>),
+    /// To `Story`, oldest first.
+    Story(Vec<StoryStep>),
+    /// To `Quarantine`.
+    Quarantine(Vec<QuarantineInfo>),
+    /// To `ClearQuarantine`: how many tasks were in it.
+    Cleared(u32),
     /// To `Bundles`.
     Bundles(Vec<BundleInfo>),
     /// To `Bundle` and `Deploy`.
@@ -334,6 +354,10 @@ pub enum FromWorker {
         resident_bytes: u64,
         /// Open descriptors of the process.
         descriptors: u32,
+        /// Bytes fetched from other workers since the last heartbeat,
+        fetched_bytes: u64,
+        /// and the time that this took, as a sum over the fetches.
+        fetching_us: u64,
     },
     /// The worker is about to stop of its own will.
     Leaving,

@@ -30,6 +30,8 @@ pub struct TaskCounts {
     pub bundle: String,
     /// The task.
     pub task: String,
+    /// Calls that are known now, by state.
+    pub states: BTreeMap<String, u64>,
     /// Attempts that ended, in whatever way.
     pub calls: u64,
     /// Attempts that gave a result.
@@ -132,4 +134,47 @@ pub struct CallInfo {
     pub failure: Option<Failure>,
     /// Why it is where it is, in a sentence.
     pub explanation: String,
+}
+
+/// One step of a call, as the scheduler took it.
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, Clone, PartialEq, Eq, Debug)]
+pub struct StoryStep {
+    /// How long ago.
+    pub ago_us: u64,
+    /// The call.
+    pub key: Key,
+    /// Which try.
+    pub attempt: Attempt,
+    /// The state that it entered.
+    pub state: String,
+    /// The worker that it was held back for or given to.
+    pub worker: Option<String>,
+    /// What the step was taken for.
+    pub cause: String,
+}
+
+/// An end that counts against a task.
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, Clone, PartialEq, Eq, Debug)]
+pub struct Strike {
+    /// The call.
+    pub key: Key,
+    /// Which try.
+    pub attempt: Attempt,
+    /// The worker's name.
+    pub worker: String,
+    /// The kind of failure, by [`crate::FailureKind::label`].
+    pub failure: String,
+    /// The failure in words.
+    pub message: String,
+}
+
+/// A task that is refused.
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, Clone, PartialEq, Eq, Debug)]
+pub struct QuarantineInfo {
+    /// `bundle@version:task`.
+    pub task: String,
+    /// How many strikes it has.
+    pub strikes: u32,
+    /// The last of them, oldest first.
+    pub last: Vec<Strike>,
 }

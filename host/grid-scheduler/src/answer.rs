@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use grid_proto::message::{Answer, Query};
-use grid_proto::report::{CallInfo, GridStatus, WorkerInfo};
+use grid_proto::message::{Answer, Query, Refusal};
+use grid_proto::report::{CallInfo, GridStatus, TaskCounts, WorkerInfo};
 use grid_proto::{ClientId, RequestId, WorkerId};
 
 use crate::call::{Call, CallId, State};
+use crate::counts::Counts;
 use crate::machine::Scheduler;
 
 /// More calls than this are never listed in one answer: it has to fit a frame.
@@ -17,11 +18,21 @@ impl Scheduler {
         let answer = match query {
             Query::Status => Answer::Status(self.status()),
             Query::Workers => Answer::Workers(self.worker_infos()),
-            Query::Counts => Answer::Counts(self.tasks.iter().map(|task| task.counts()).collect()),
+            Query::Counts => Answer::Counts(self.task_counts()),
             Query::Calls { prefix, state, count_max } => {
                 let count_max = (count_max as usize).min(CALLS_LISTED_MAX);
                 Answer::Calls(self.call_infos(&prefix, state.as_deref(), count_max))
             }
+            Query::Story { prefix } => self.story_of(&prefix),
+            Query::Quarantine => Answer::Quarantine(self.quarantined()),
+            Query::ClearQuarantine { task } => match self.clear_quarantine(task.as_deref()) {
+                0 if task.is_some() => {
+                    let task = task.unwrap_or_default();
+                    let message = format!("task `{task}` is not in quarantine");
+                    Answer::Refused(Refusal::Unavailable { message })
+                }
+                cleared => Answer::Cleared(cleared),
+            },
             Query::Bundles => Answer::Bundles(self.bundles.infos()),
             Query::Bundle(name) => match self.bundles.find(&name) {
                 Ok(info) => Answer::Bundle(info),
@@ -37,10 +48,10 @@ impl Scheduler {
     /// The machine's part of the status; the host adds what is its own.
     #[must_use]
     pub fn status(&self) -> GridStatus {
-        let mut calls = BTreeMap::<String, u64>::new();
-        for (_, call) in self.calls.iter() {
-            *calls.entry(self.label(call).to_owned()).or_default() += 1;
-        }
+        let calls: BTreeMap<String, u64> =
+            Counts::labelled(self.counts.total(), !self.workers.is_empty())
+                .map(|(label, count)| (label.to_owned(), count))
+                .collect();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         GridStatus {
             clients: count(self.clients.len()),
@@ -50,6 +61,29 @@ impl Scheduler {
             stale_messages: self.stale_messages,
             ..GridStatus::default()
         }
+    }
+
+    fn task_counts(&self) -> Vec<TaskCounts> {
+        let any_worker = !self.workers.is_empty();
+        let counts = self.tasks.iter().map(|task| {
+            let states = Counts::labelled(self.counts.of(task.definition.id), any_worker);
+            let states = states.map(|(label, count)| (label.to_owned(), count)).collect();
+            TaskCounts { states, ..task.counts() }
+        });
+        counts.collect()
+    }
+
+    fn story_of(&self, prefix: &str) -> Answer {
+        const DIGITS_MIN: usize = 4;
+        if prefix.len() < DIGITS_MIN {
+            let key = prefix.to_owned();
+            return Answer::Refused(Refusal::UnknownKey { key });
+        }
+        let name = |id| {
+            let name = self.workers.of(id).map(|worker| worker.name.clone());
+            name.unwrap_or_else(|| format!("worker {id}, gone"))
+        };
+        Answer::Story(self.story.of(prefix, self.now, name))
     }
 
     fn worker_infos(&self) -> Vec<WorkerInfo> {
@@ -82,12 +116,16 @@ impl Scheduler {
     fn call_info(&self, id: CallId, call: &Call) -> CallInfo {
         let name = |id: &WorkerId| self.workers.of(*id).map(|worker| worker.name.clone());
         let (workers, size_bytes, failure) = match &call.state {
-            State::Processing { worker, .. } => (name(worker).into_iter().collect(), None, None),
+            State::Processing(processing) => {
+                (name(&processing.worker).into_iter().collect(), None, None)
+            }
             State::Memory { meta, holders } => {
                 (holders.iter().filter_map(name).collect(), Some(meta.size), None)
             }
             State::Erred(failure) => (Vec::new(), None, Some(failure.as_ref().clone())),
-            State::Released | State::Waiting { .. } | State::Queued => (Vec::new(), None, None),
+            State::Released | State::Waiting { .. } | State::Queued { .. } => {
+                (Vec::new(), None, None)
+            }
         };
         CallInfo {
             key: call.key,
@@ -101,52 +139,10 @@ impl Scheduler {
         }
     }
 
-    fn label(&self, call: &Call) -> &'static str {
+    pub(crate) fn label(&self, call: &Call) -> &'static str {
         match call.state {
-            State::Queued if self.workers.is_empty() => "no-worker",
+            State::Queued { .. } if self.workers.is_empty() => "no-worker",
             _ => call.state.label(),
-        }
-    }
-
-    /// Why a call is where it is, from the state alone.
-    fn explain(&self, id: CallId) -> String {
-        let call = &self.calls[id];
-        match &call.state {
-            State::Released => "kept because others may need it computed again".to_owned(),
-            State::Waiting { missing } => {
-                let input = call.dependencies.iter().find(|id| !self.calls[**id].in_memory());
-                let input = input.map_or_else(String::new, |id| {
-                    let input = &self.calls[*id];
-                    let task = &self.tasks.of(input.task).label;
-                    format!(
-                        ", for instance `{}` ({task}, {})",
-                        input.key.short(),
-                        self.label(input)
-                    )
-                });
-                format!("waits for {missing} of {} inputs{input}", call.dependencies.len())
-            }
-            State::Queued if self.workers.is_empty() => "no worker is connected".to_owned(),
-            State::Queued => {
-                let ahead = self.unbound.range(..(call.priority, id)).count();
-                format!("{ahead} calls are before it; it goes to the first worker with room")
-            }
-            State::Processing { worker, executing, .. } => {
-                let name = self.workers.of(*worker).map_or("?", |worker| worker.name.as_str());
-                match executing {
-                    true => format!("executing on `{name}`"),
-                    false => format!("handed to `{name}`, not known to have begun"),
-                }
-            }
-            State::Memory { holders, .. } => {
-                format!("its result is on {} of {} workers", holders.len(), self.workers.len())
-            }
-            State::Erred(failure) => match &failure.site {
-                Some(site) if site.key != call.key => {
-                    format!("its input `{}` ({}) failed: {failure}", site.key.short(), site.task)
-                }
-                _ => failure.to_string(),
-            },
         }
     }
 }

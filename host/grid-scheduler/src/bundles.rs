@@ -127,7 +127,7 @@ impl Scheduler {
             Some(State::Accepted(_)) => self.finish_deploy(hash, client, request, replace),
             Some(State::Unchecked { waiting, .. }) => {
                 waiting.push(Deployment { client, request, replace });
-                if let Some((worker, _)) = self.workers.least_loaded() {
+                if let Some(worker) = self.workers.first_to_start(None, |_, _| true) {
                     self.inspect_pending(worker);
                 }
             }
@@ -159,7 +159,7 @@ impl Scheduler {
                 *inspector = None;
             }
         }
-        if let Some((worker, _)) = self.workers.least_loaded() {
+        if let Some(worker) = self.workers.first_to_start(None, |_, _| true) {
             self.inspect_pending(worker);
         }
     }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use grid_proto::WorkerId;
 
-use crate::call::{Call, CallId, State};
+use crate::call::{Call, CallId, Processing, Queue, State};
+use crate::counts::Counts;
 use crate::machine::Scheduler;
+use crate::submit::{Partial, Starting};
 
 impl Scheduler {
     /// Verifies every invariant of the machine.
@@ -14,20 +16,30 @@ impl Scheduler {
     /// The first one that is broken, in words.
     pub fn check(&self) -> Result<(), String> {
         let mut queued = 0;
+        let mut withdrawing = 0;
+        let mut counts = Counts::default();
         let mut in_hand = BTreeMap::<WorkerId, (usize, u64, u32)>::new();
         for (id, call) in self.calls.iter() {
             self.check_call(id, call).map_err(|broken| {
                 format!("call {} ({}): {broken}", call.key.short(), call.state.label())
             })?;
-            queued += usize::from(matches!(call.state, State::Queued));
-            if let State::Processing { worker, executing, expected_us } = &call.state {
-                let entry = in_hand.entry(*worker).or_default();
+            counts.change(call.task, None, Some(&call.state));
+            queued += usize::from(matches!(call.state, State::Queued { .. }));
+            if let Some(processing) = call.processing() {
+                let entry = in_hand.entry(processing.worker).or_default();
                 entry.0 += 1;
-                entry.1 += expected_us;
-                entry.2 += u32::from(*executing);
+                entry.1 += processing.expected_us;
+                entry.2 += u32::from(processing.executing);
+                withdrawing += usize::from(processing.withdrawing);
             }
         }
-        ensure(queued == self.bound.len() + self.unbound.len(), "the queues hold other calls")?;
+        let backlogs: usize = self.workers.iter().map(|(_, worker)| worker.backlog.len()).sum();
+        let held_back = self.unbound.len() + self.homeless.len() + backlogs;
+        ensure(queued == held_back, "the queues hold other calls")?;
+        ensure(withdrawing == self.withdrawing, "calls that are asked back are miscounted")?;
+        ensure(counts.total() == self.counts.total(), "calls by state are miscounted")?;
+        self.workers.check()?;
+        self.check_staged()?;
         for (id, worker) in self.workers.iter() {
             let (calls, load_us, executing) = in_hand.remove(&id).unwrap_or_default();
             let name = &worker.name;
@@ -55,13 +67,31 @@ impl Scheduler {
         Ok(())
     }
 
+    fn check_staged(&self) -> Result<(), String> {
+        let open = self.clients.values().filter_map(|client| client.partial.as_ref());
+        let staged =
+            open.flat_map(Partial::staged).chain(self.starting.iter().flat_map(Starting::staged));
+        let mut counted = BTreeMap::<CallId, u32>::new();
+        for id in staged {
+            *counted.entry(*id).or_default() += 1;
+        }
+        for (id, call) in self.calls.iter() {
+            let staged = counted.remove(&id).unwrap_or_default();
+            ensure(staged == call.staged, "submissions under way are miscounted")?;
+        }
+        ensure(counted.is_empty(), "a submission under way names a forgotten call")
+    }
+
     fn check_call(&self, id: CallId, call: &Call) -> Result<(), String> {
         ensure(self.calls.find(&call.key) == Some(id), "the index does not find it")?;
-        let active = call.dependents.iter().filter(|id| self.calls[**id].is_active()).count();
+        let active = call.dependents.iter().filter(|id| self.calls[*id].is_active()).count();
         ensure(active == call.active_dependents as usize, "active dependents are miscounted")?;
         for input in &call.dependencies {
             ensure(self.calls.contains(*input), "an input is forgotten")?;
-            ensure(self.calls[*input].dependents.contains(&id), "an input does not know it")?;
+            ensure(
+                self.calls[*input].dependents.iter().any(|other| other == id),
+                "an input does not know it",
+            )?;
         }
         for client in &call.clients {
             let wants = self.clients.get(client).is_some_and(|known| known.wants.contains(&id));
@@ -69,7 +99,8 @@ impl Scheduler {
         }
         self.check_state(id, call)?;
         if call.is_active() || call.in_memory() {
-            ensure(call.is_wanted(), "nobody wants it")?;
+            let kept = call.is_wanted() || call.staged > 0 || self.to_release.contains(&id);
+            ensure(kept, "nobody wants it")?;
         }
         ensure(!self.waits_in_vain(call), "an input will never come")
     }
@@ -78,20 +109,30 @@ impl Scheduler {
         let missing = call.dependencies.iter().filter(|id| !self.calls[**id].in_memory()).count();
         match &call.state {
             State::Released => {
-                ensure(!call.is_wanted(), "somebody wants it")?;
-                ensure(!call.dependents.is_empty(), "nobody could ever need it")?;
+                let starts = self.to_start.contains(&id) || call.staged > 0;
+                ensure(!call.is_wanted() || starts, "somebody wants it")?;
+                let kept = !call.dependents.is_empty() || call.staged > 0;
+                let kept = kept || call.is_wanted() || self.to_release.contains(&id);
+                ensure(kept, "nobody could ever need it")?;
             }
             State::Waiting { missing: counted } => {
                 ensure(*counted as usize == missing, "missing inputs are miscounted")?;
                 ensure(missing > 0, "it waits for nothing")?;
             }
-            State::Queued => {
+            State::Queued { at, .. } => {
                 ensure(missing == 0, "queued without its inputs")?;
                 let entry = (call.priority, id);
-                let listed = self.bound.contains(&entry) || self.unbound.contains(&entry);
+                let listed = match at {
+                    Queue::Any => self.unbound.contains(&entry),
+                    Queue::Nowhere => self.homeless.contains(&entry),
+                    Queue::Of(worker) => {
+                        let worker = self.workers.of(*worker);
+                        worker.is_some_and(|worker| worker.backlog.iter().any(|held| held == id))
+                    }
+                };
                 ensure(listed, "in no queue")?;
             }
-            State::Processing { worker, .. } => {
+            State::Processing(Processing { worker, .. }) => {
                 let known = self.workers.of(*worker).is_some_and(|w| w.in_hand.contains(&id));
                 ensure(known, "its worker does not have it in hand")?;
             }
@@ -109,9 +150,12 @@ impl Scheduler {
 
     /// It is active and on no worker, and an input is neither there nor on its way.
     fn waits_in_vain(&self, call: &Call) -> bool {
-        let on_its_way =
-            |input: &CallId| !matches!(self.calls[*input].state, State::Released | State::Erred(_));
-        let on_worker = matches!(call.state, State::Processing { .. });
+        let on_its_way = |input: &CallId| match self.calls[*input].state {
+            State::Released => self.to_start.contains(input),
+            State::Erred(_) => false,
+            _ => true,
+        };
+        let on_worker = call.processing().is_some();
         call.is_active() && !on_worker && !call.dependencies.iter().all(on_its_way)
     }
 }

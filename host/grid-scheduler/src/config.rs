@@ -29,6 +29,14 @@ pub struct Config {
     pub bandwidth_bytes_per_us: u64,
     /// Calls that one submission may hold.
     pub submission_calls_max: usize,
+    /// Calls that one turn starts, stops or forgets: about a millisecond. What is left is done in
+    /// the next turns, with messages in between.
+    pub turn_calls_max: usize,
+    /// Calls of one task that the sandbox, or a worker's death, may end before the task is refused;
+    /// 0 for any number. Errors that a task returns do not count.
+    pub quarantine_strikes: u32,
+    /// Steps of calls that are remembered for whoever asks what happened.
+    pub story_steps_max: usize,
     /// Mixed into the hash of the key index, so that no client can aim at its buckets.
     pub seed: u64,
 }
@@ -43,6 +51,9 @@ impl Default for Config {
             allowed_failures: 3,
             bandwidth_bytes_per_us: 500,
             submission_calls_max: 2_000_000,
+            turn_calls_max: 2_048,
+            quarantine_strikes: 1_000,
+            story_steps_max: 20_000,
             seed: 0,
         }
     }

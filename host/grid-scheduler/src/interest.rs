@@ -8,23 +8,33 @@ use crate::call::{CallId, State};
 use crate::machine::Scheduler;
 
 impl Scheduler {
-    /// A client holds a future on this call from now on.
-    pub(crate) fn add_interest(&mut self, client: ClientId, id: CallId) {
-        if let Some(known) = self.clients.get_mut(&client) {
-            known.wants.insert(id);
+    /// A client holds a future on this call from now on. Says whether it did not before.
+    pub(crate) fn add_interest(&mut self, client: ClientId, id: CallId) -> bool {
+        let Some(known) = self.clients.get_mut(&client) else { return false };
+        known.wants.insert(id);
+        let clients = &mut self.calls[id].clients;
+        let newly = !clients.contains(&client);
+        if newly {
+            clients.push(client);
         }
-        let call = &mut self.calls[id];
+        newly
+    }
+
+    /// A client that holds a future on this call is told how it stands; a call that is not on its
+    /// way starts.
+    pub(crate) fn act_on_interest(&mut self, client: ClientId, id: CallId) {
+        let call = &self.calls[id];
         if !call.clients.contains(&client) {
-            call.clients.push(client);
+            return;
         }
         match call.state {
             State::Released => self.activate(id),
             State::Memory { .. } | State::Erred(_) => self.announce_to(client, id, None),
-            State::Waiting { .. } | State::Queued | State::Processing { .. } => {}
+            State::Waiting { .. } | State::Queued { .. } | State::Processing(_) => {}
         }
     }
 
-    fn drop_interest(&mut self, client: ClientId, id: CallId) -> bool {
+    pub(crate) fn drop_interest(&mut self, client: ClientId, id: CallId) -> bool {
         if let Some(known) = self.clients.get_mut(&client) {
             known.wants.remove(&id);
         }
@@ -47,12 +57,14 @@ impl Scheduler {
         let Some(gone) = self.clients.remove(&client) else {
             return;
         };
+        if let Some(partial) = gone.partial {
+            self.abandon_submission(client, partial);
+        }
         for id in &gone.wants {
             self.calls[*id].clients.retain(|other| *other != client);
         }
-        for id in gone.wants {
-            self.release_unwanted(id);
-        }
+        // In the turns to come: there may be a million.
+        self.to_release.extend(gone.wants.into_iter().rev());
     }
 
     /// Drops interest in calls and in all that depends on them; what nobody wants then stops.
@@ -84,7 +96,7 @@ impl Scheduler {
         let mut stack = roots;
         while let Some(id) = stack.pop() {
             if reached.insert(id) {
-                stack.extend(self.calls[id].dependents.iter().copied());
+                stack.extend(self.calls[id].dependents.iter());
             }
         }
         reached

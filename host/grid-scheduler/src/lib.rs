@@ -26,22 +26,31 @@
 //! - a worker's message about an attempt that is over changes a counter and nothing else.
 
 mod answer;
+mod assign;
+mod backlog;
+mod balance;
 mod bundles;
 mod call;
 mod calls;
 mod check;
 mod client;
 mod config;
+mod counts;
+mod dependents;
 mod event;
+mod explain;
 mod fences;
 mod interest;
 mod lifecycle;
 mod machine;
 mod outcome;
 mod placement;
+mod quarantine;
+mod story;
 mod submit;
 mod task;
 mod worker;
+mod workers;
 
 pub use config::{Config, Now};
 pub use event::{Action, Event};

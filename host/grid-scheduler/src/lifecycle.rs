@@ -7,43 +7,73 @@ use grid_proto::message::ToWorker;
 use grid_proto::{Failure, Key, ObjectMeta, Value, WorkerId};
 use smallvec::smallvec;
 
-use crate::call::{CallId, State};
+use crate::call::{CallId, Processing, State};
 use crate::machine::Scheduler;
 
 impl Scheduler {
-    /// Somebody wants this released call: it and the inputs that it lacks start on their way.
+    /// The only writer of a call's state.
+    pub(crate) fn set_state(&mut self, id: CallId, state: State) {
+        let call = &mut self.calls[id];
+        self.counts.change(call.task, Some(&call.state), Some(&state));
+        self.story.tell(self.now, &call.key, call.attempt, &state);
+        call.state = state;
+    }
+
+    /// Somebody wants this released call: it and the inputs that it lacks start on their way in
+    /// this turn or the next.
     pub(crate) fn activate(&mut self, id: CallId) {
-        let mut stack = vec![id];
-        while let Some(id) = stack.pop() {
-            let ready = self.calls.contains(id)
-                && self.calls[id].is_wanted()
-                && matches!(self.calls[id].state, State::Released);
-            if !ready {
-                // A failure further up has settled it meanwhile.
-                continue;
+        self.to_start.push(id);
+    }
+
+    /// There is work that nothing has to happen for.
+    pub(crate) fn has_leftovers(&self) -> bool {
+        !self.to_start.is_empty() || !self.to_release.is_empty() || !self.starting.is_empty()
+    }
+
+    /// Does a turn's share of what was begun.
+    pub(crate) fn go_on(&mut self) {
+        let mut left = self.config.turn_calls_max.max(1);
+        while left > 0 {
+            left -= 1;
+            if let Some(id) = self.to_start.pop() {
+                self.start(id);
+            } else if let Some(id) = self.to_release.pop() {
+                self.release_unwanted(id);
+            } else if !self.start_submission() {
+                return;
             }
-            for input in self.calls[id].dependencies.clone() {
-                self.calls[input].active_dependents += 1;
-            }
-            self.settle(id, &mut stack);
         }
     }
 
+    fn start(&mut self, id: CallId) {
+        let ready = self.calls.contains(id)
+            && self.calls[id].is_wanted()
+            && matches!(self.calls[id].state, State::Released);
+        if !ready {
+            // A failure further up has settled it meanwhile, or nobody wants it any more.
+            return;
+        }
+        for input in self.calls[id].dependencies.clone() {
+            self.calls[input].active_dependents += 1;
+        }
+        self.settle(id);
+    }
+
     /// Puts an active call that no worker has in hand where its inputs say it belongs. Inputs that
-    /// have to be computed first are added to `to_activate`.
-    fn settle(&mut self, id: CallId, to_activate: &mut Vec<CallId>) {
+    /// have to be computed first start on their way.
+    fn settle(&mut self, id: CallId) {
         let mut missing = 0;
         let mut failed = None;
-        for input in self.calls[id].dependencies.clone() {
+        for input in self.calls[id].dependencies.clone().into_iter().rev() {
             match &self.calls[input].state {
                 State::Memory { .. } => continue,
                 State::Erred(failure) => failed = Some(Arc::clone(failure)),
-                State::Released => to_activate.push(input),
-                State::Waiting { .. } | State::Queued | State::Processing { .. } => {}
+                State::Released => self.to_start.push(input),
+                State::Waiting { .. } | State::Queued { .. } | State::Processing(_) => {}
             }
             missing += 1;
         }
-        self.calls[id].state = State::Waiting { missing };
+        self.set_state(id, State::Waiting { missing });
         match failed {
             Some(failure) => self.fail(id, failure),
             None if missing == 0 => self.enqueue(id),
@@ -56,42 +86,25 @@ impl Scheduler {
         let call = &self.calls[id];
         self.fences.pass(&call.key, call.attempt);
         self.leave_worker(id);
-        let mut inputs = Vec::new();
-        self.settle(id, &mut inputs);
-        for input in inputs {
-            self.activate(input);
-        }
-    }
-
-    fn enqueue(&mut self, id: CallId) {
-        let call = &mut self.calls[id];
-        call.state = State::Queued;
-        let entry = (call.priority, id);
-        match call.dependencies.is_empty() {
-            true => self.unbound.insert(entry),
-            false => self.bound.insert(entry),
-        };
-    }
-
-    fn dequeue(&mut self, id: CallId) {
-        let entry = (self.calls[id].priority, id);
-        if !self.unbound.remove(&entry) {
-            self.bound.remove(&entry);
-        }
+        self.settle(id);
     }
 
     /// Takes a processing call out of its worker's hands; its attempt is over.
     pub(crate) fn leave_worker(&mut self, id: CallId) {
+        let Some(processing) = self.calls[id].processing() else { return };
+        let Processing { worker, expected_us, executing, withdrawing } = processing;
+        self.set_state(id, State::Released);
         let call = &mut self.calls[id];
-        let State::Processing { worker, executing, expected_us } = call.state else {
-            return;
-        };
         call.attempt = call.attempt.next();
-        call.state = State::Released;
-        self.workers.change_load(worker, |worker| {
+        self.withdrawing -= usize::from(withdrawing);
+        let needs = call.needs().cloned();
+        self.workers.change(worker, |worker| {
             worker.in_hand.remove(&id);
             worker.load_us = worker.load_us.saturating_sub(expected_us);
             worker.executing -= u32::from(executing);
+            if let Some(needs) = &needs {
+                worker.give_back(&needs.resources);
+            }
         });
     }
 
@@ -105,14 +118,16 @@ impl Scheduler {
     ) {
         self.leave_worker(id);
         self.dequeue(id);
-        self.calls[id].state = State::Memory { meta, holders: smallvec![] };
+        self.set_state(id, State::Memory { meta, holders: smallvec![] });
         self.add_holder(id, worker);
         self.announce(id, inline);
-        for dependent in self.calls[id].dependents.clone() {
-            if let State::Waiting { missing } = &mut self.calls[dependent].state {
-                *missing -= 1;
-                if *missing == 0 {
-                    self.enqueue(dependent);
+        if self.calls[id].active_dependents > 0 {
+            for dependent in self.calls[id].dependents.to_list() {
+                if let State::Waiting { missing } = &mut self.calls[dependent].state {
+                    *missing -= 1;
+                    if *missing == 0 {
+                        self.enqueue(dependent);
+                    }
                 }
             }
         }
@@ -130,11 +145,10 @@ impl Scheduler {
             }
             self.leave_worker(id);
             self.dequeue(id);
-            self.calls[id].state = State::Erred(Arc::clone(&failure));
+            self.set_state(id, State::Erred(Arc::clone(&failure)));
             self.announce(id, None);
-            let waiting = |dependent: &&CallId| {
-                matches!(self.calls[**dependent].state, State::Waiting { .. })
-            };
+            let waiting =
+                |dependent: &CallId| matches!(self.calls[*dependent].state, State::Waiting { .. });
             stack.extend(self.calls[id].dependents.iter().filter(waiting));
             ended.push(id);
         }
@@ -160,6 +174,11 @@ impl Scheduler {
                 continue;
             }
             let was_active = self.calls[id].is_active();
+            let staged = self.calls[id].staged > 0;
+            if staged && !was_active {
+                // A submission that is being started may want it.
+                continue;
+            }
             self.leave_state(id);
             if was_active {
                 for input in self.calls[id].dependencies.clone() {
@@ -167,10 +186,11 @@ impl Scheduler {
                     stack.push(input);
                 }
             }
-            if self.calls[id].dependents.is_empty() {
+            if !staged && self.calls[id].dependents.is_empty() {
                 let call = self.calls.remove(id);
+                self.counts.change(call.task, Some(&call.state), None);
                 for input in call.dependencies {
-                    self.calls[input].dependents.remove(&id);
+                    self.calls[input].dependents.remove(id);
                     stack.push(input);
                 }
             }
@@ -180,17 +200,18 @@ impl Scheduler {
     fn leave_state(&mut self, id: CallId) {
         let (key, attempt) = (self.calls[id].key, self.calls[id].attempt);
         match &self.calls[id].state {
-            State::Processing { worker, .. } => {
+            State::Processing(Processing { worker, .. }) => {
                 let worker = *worker;
                 self.fences.pass(&key, attempt);
                 self.send_worker(worker, ToWorker::Cancel(vec![(key, attempt)]));
                 self.leave_worker(id);
             }
-            State::Queued => self.dequeue(id),
+            State::Queued { .. } => self.dequeue(id),
             State::Memory { .. } => self.free(id, key),
-            State::Released | State::Waiting { .. } | State::Erred(_) => {}
+            State::Released => return,
+            State::Waiting { .. } | State::Erred(_) => {}
         }
-        self.calls[id].state = State::Released;
+        self.set_state(id, State::Released);
     }
 
     fn free(&mut self, id: CallId, key: Key) {
@@ -238,20 +259,16 @@ impl Scheduler {
             }
             return;
         }
-        self.calls[id].state = State::Released;
-        for dependent in self.calls[id].dependents.clone() {
-            match self.calls[dependent].state {
-                State::Waiting { missing } => {
-                    self.calls[dependent].state = State::Waiting { missing: missing + 1 };
-                }
-                State::Queued => {
+        self.set_state(id, State::Released);
+        for dependent in self.calls[id].dependents.to_list() {
+            match &mut self.calls[dependent].state {
+                State::Waiting { missing } => *missing += 1,
+                State::Queued { .. } => {
                     self.dequeue(dependent);
-                    self.calls[dependent].state = State::Waiting { missing: 1 };
+                    self.set_state(dependent, State::Waiting { missing: 1 });
                 }
-                State::Released
-                | State::Processing { .. }
-                | State::Memory { .. }
-                | State::Erred(_) => {}
+                State::Released | State::Processing(_) | State::Memory { .. } | State::Erred(_) => {
+                }
             }
         }
         if self.calls[id].is_wanted() {

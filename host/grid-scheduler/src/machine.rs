@@ -5,16 +5,22 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use grid_proto::message::{FromClient, FromWorker, Registration, ToClient, ToWorker};
 use grid_proto::{ClientId, Failure, FailureKind, Key, Priority, Value, WorkerId};
 
+use crate::backlog::Backlog;
 use crate::bundles::Bundles;
 use crate::call::{CallId, State};
 use crate::calls::Calls;
 use crate::client::Client;
 use crate::config::{Config, Now};
+use crate::counts::Counts;
 use crate::event::{Action, Event};
 use crate::fences::Fences;
 use crate::outcome::Leaving;
+use crate::placement::Bandwidth;
+use crate::story::{Cause, Story};
+use crate::submit::Starting;
 use crate::task::Tasks;
-use crate::worker::{Worker, Workers};
+use crate::worker::Worker;
+use crate::workers::Workers;
 
 /// The pure scheduling machine. See the crate's page for how it is driven.
 #[derive(Debug)]
@@ -26,10 +32,23 @@ pub struct Scheduler {
     pub(crate) bundles: Bundles,
     pub(crate) clients: BTreeMap<ClientId, Client>,
     pub(crate) workers: Workers,
-    /// Calls without inputs: they may run anywhere, and are held back until somebody has room.
+    /// Calls that may run anywhere and have no reason to run anywhere: held back until somebody
+    /// has room.
     pub(crate) unbound: BTreeSet<(Priority, CallId)>,
-    /// Calls with inputs: placed at once, near their data.
-    pub(crate) bound: BTreeSet<(Priority, CallId)>,
+    /// Calls that no connected worker may run.
+    pub(crate) homeless: BTreeSet<(Priority, CallId)>,
+    /// Calls that shall become active, calls that may have to stop or be forgotten, and
+    /// submissions that shall start: each turn does its share.
+    pub(crate) to_start: Vec<CallId>,
+    pub(crate) to_release: Vec<CallId>,
+    pub(crate) starting: VecDeque<Starting>,
+    /// Calls that workers were asked to give back.
+    pub(crate) withdrawing: usize,
+    pub(crate) bandwidth: Bandwidth,
+    pub(crate) counts: Counts,
+    pub(crate) story: Story,
+    /// No worker's silence is too long before that.
+    pub(crate) silence_at: Option<Now>,
     pub(crate) actions: VecDeque<Action>,
     pub(crate) submissions: u32,
     pub(crate) stale_messages: u64,
@@ -42,14 +61,22 @@ impl Scheduler {
     pub fn new(config: Config) -> Self {
         Self {
             calls: Calls::new(config.seed),
+            workers: Workers::new(config.clone()),
+            bandwidth: Bandwidth::new(&config),
+            story: Story::new(config.story_steps_max),
             config,
             fences: Fences::default(),
             tasks: Tasks::default(),
             bundles: Bundles::default(),
             clients: BTreeMap::new(),
-            workers: Workers::default(),
             unbound: BTreeSet::new(),
-            bound: BTreeSet::new(),
+            homeless: BTreeSet::new(),
+            to_start: Vec::new(),
+            to_release: Vec::new(),
+            starting: VecDeque::new(),
+            withdrawing: 0,
+            counts: Counts::default(),
+            silence_at: None,
             actions: VecDeque::new(),
             submissions: 0,
             stale_messages: 0,
@@ -60,6 +87,7 @@ impl Scheduler {
     /// Something happened.
     pub fn handle(&mut self, now: Now, event: Event) {
         self.now = self.now.max(now);
+        self.story.cause = cause(&event);
         match event {
             Event::ClientConnected(id) => {
                 self.clients.entry(id).or_default();
@@ -76,9 +104,11 @@ impl Scheduler {
         }
     }
 
-    /// One placement round, after a batch of events.
+    /// One placement round, after a batch of events, and a share of what they left to do.
     pub fn flush(&mut self, now: Now) {
         self.now = self.now.max(now);
+        self.go_on();
+        self.story.cause = Cause::Own("placement");
         self.place();
     }
 
@@ -90,13 +120,19 @@ impl Scheduler {
     /// When [`Self::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Now> {
-        let oldest = self.workers.iter().map(|(_, worker)| worker.seen).min()?;
-        Some(oldest.after(self.config.worker_ttl_us))
+        if self.has_leftovers() { Some(self.now) } else { self.silence_at }
     }
 
     /// The time that [`Self::poll_timeout`] named has come.
     pub fn handle_timeout(&mut self, now: Now) {
         self.now = self.now.max(now);
+        if self.silence_at.is_some_and(|at| at <= now) {
+            self.story.cause = Cause::Own("time");
+            self.drop_silent_workers(now);
+        }
+    }
+
+    fn drop_silent_workers(&mut self, now: Now) {
         let ttl_us = self.config.worker_ttl_us;
         let silent: Vec<_> = self
             .workers
@@ -109,6 +145,8 @@ impl Scheduler {
             self.actions.push_back(Action::CloseWorker(id, reason));
             self.on_worker_gone(id, Leaving::Died);
         }
+        let oldest = self.workers.iter().map(|(_, worker)| worker.seen).min();
+        self.silence_at = oldest.map(|oldest| oldest.after(ttl_us));
     }
 
     fn on_client(&mut self, id: ClientId, message: FromClient) {
@@ -153,12 +191,12 @@ impl Scheduler {
             }
             FromWorker::Holds(keys) => self.on_holds(id, &keys),
             FromWorker::Inspected { bundle, result } => self.on_inspected(bundle, result),
-            FromWorker::FromTask { .. }
-            | FromWorker::Waits { .. }
-            | FromWorker::Withdrawn { .. } => {}
-            FromWorker::Heartbeat { resident_bytes, descriptors } => {
+            FromWorker::FromTask { .. } | FromWorker::Waits { .. } => {}
+            FromWorker::Withdrawn { key, attempt } => self.on_withdrawn(id, key, attempt),
+            FromWorker::Heartbeat { resident_bytes, descriptors, fetched_bytes, fetching_us } => {
                 worker.resident_bytes = resident_bytes;
                 worker.descriptors = descriptors;
+                self.bandwidth.measured(fetched_bytes, fetching_us);
             }
             FromWorker::Leaving => {
                 self.actions.push_back(Action::CloseWorker(id, "it is leaving".to_owned()));
@@ -189,9 +227,15 @@ impl Scheduler {
                 address: registration.address,
                 pid: registration.pid,
                 slots: registration.slots,
+                host: registration.host,
+                labels: registration.labels,
+                resources: registration.resources.into_iter().collect(),
+                taken: BTreeMap::new(),
+                memory_bytes: registration.memory_bytes,
                 in_hand: BTreeSet::new(),
                 load_us: 0,
                 executing: 0,
+                backlog: Backlog::default(),
                 holds: BTreeSet::new(),
                 held_bytes: 0,
                 seen: self.now,
@@ -217,6 +261,9 @@ impl Scheduler {
             self.send_worker(id, ToWorker::Free(unwanted));
         }
         self.inspect_pending(id);
+        let silence_at = self.now.after(self.config.worker_ttl_us);
+        self.silence_at = Some(self.silence_at.map_or(silence_at, |at| at.min(silence_at)));
+        self.house_the_homeless();
     }
 
     pub(crate) fn send_client(&mut self, id: ClientId, message: ToClient) {
@@ -229,8 +276,10 @@ impl Scheduler {
 
     /// Tells everybody who wants a call how it stands, if it has ended.
     pub(crate) fn announce(&mut self, id: CallId, inline: Option<&Value>) {
-        let clients = self.calls[id].clients.clone();
-        for client in clients {
+        if self.calls[id].clients.is_empty() {
+            return;
+        }
+        for client in self.calls[id].clients.clone() {
             self.announce_to(client, id, inline);
         }
     }
@@ -247,9 +296,10 @@ impl Scheduler {
             State::Erred(failure) => {
                 ToClient::Failed { key: call.key, failure: failure.as_ref().clone() }
             }
-            State::Released | State::Waiting { .. } | State::Queued | State::Processing { .. } => {
-                return;
-            }
+            State::Released
+            | State::Waiting { .. }
+            | State::Queued { .. }
+            | State::Processing(_) => return,
         };
         self.send_client(client, message);
     }
@@ -257,5 +307,17 @@ impl Scheduler {
     pub(crate) fn announce_cancelled(&mut self, client: ClientId, key: Key) {
         let failure = Failure::new(FailureKind::Cancelled, "the call was cancelled");
         self.send_client(client, ToClient::Failed { key, failure });
+    }
+}
+
+fn cause(event: &Event) -> Cause {
+    match event {
+        Event::ClientConnected(id) => Cause::Client(*id, "connected"),
+        Event::Client(id, message) => Cause::of_client(*id, message),
+        Event::ClientGone(id) => Cause::Client(*id, "is gone"),
+        Event::WorkerConnected(id, _) => Cause::Worker(*id, "connected"),
+        Event::Worker(id, message) => Cause::of_worker(*id, message),
+        Event::WorkerGone(id) => Cause::Worker(*id, "is gone"),
+        Event::BundleStored { .. } | Event::BundleRestored { .. } => Cause::Own("a bundle"),
     }
 }

@@ -26,7 +26,7 @@ impl Scheduler {
         let found = self.calls.find(&key).filter(|id| {
             let call = &self.calls[*id];
             call.attempt == attempt
-                && matches!(call.state, State::Processing { worker: by, .. } if by == worker)
+                && call.processing().is_some_and(|processing| processing.worker == worker)
         });
         if found.is_none() {
             self.stale_messages += 1;
@@ -39,11 +39,11 @@ impl Scheduler {
             let Some(id) = self.current(worker, *key, *attempt) else {
                 continue;
             };
-            if let State::Processing { executing: executing @ false, .. } =
-                &mut self.calls[id].state
+            if let State::Processing(processing) = &mut self.calls[id].state
+                && !processing.executing
             {
-                *executing = true;
-                self.workers.change_load(worker, |worker| worker.executing += 1);
+                processing.executing = true;
+                self.workers.change(worker, |worker| worker.executing += 1);
             }
         }
     }
@@ -85,17 +85,21 @@ impl Scheduler {
     }
 
     fn on_failed(&mut self, id: CallId, worker: WorkerId, mut failure: Failure) {
-        if self.calls[id].retries_left > 0 && may_be_retried(&failure.kind) {
-            self.calls[id].retries_left -= 1;
+        let name = self.workers.of(worker).map(|worker| worker.name.clone()).unwrap_or_default();
+        self.count_strike(id, &name, &failure);
+        if may_be_retried(&failure.kind)
+            && let Some(wishes) = &mut self.calls[id].wishes
+            && wishes.retries_left > 0
+        {
+            wishes.retries_left -= 1;
             self.start_over(id);
             return;
         }
-        let name = self.workers.of(worker).map(|worker| worker.name.clone()).unwrap_or_default();
         failure.site = Some(self.site(id, name));
         self.fail(id, Arc::new(failure));
     }
 
-    fn site(&self, id: CallId, worker: String) -> FailureSite {
+    pub(crate) fn site(&self, id: CallId, worker: String) -> FailureSite {
         let call = &self.calls[id];
         let task = self.tasks.of(call.task).label.clone();
         FailureSite { key: call.key, task, worker, attempt: call.attempt }
@@ -106,8 +110,10 @@ impl Scheduler {
     fn free_stray(&mut self, worker: WorkerId, key: Key) {
         let expected = self.calls.find(&key).is_some_and(|id| match &self.calls[id].state {
             State::Memory { holders, .. } => holders.contains(&worker),
-            State::Processing { worker: busy, .. } => *busy == worker,
-            State::Released | State::Waiting { .. } | State::Queued | State::Erred(_) => false,
+            State::Processing(processing) => processing.worker == worker,
+            State::Released | State::Waiting { .. } | State::Queued { .. } | State::Erred(_) => {
+                false
+            }
         });
         if !expected {
             self.send_worker(worker, ToWorker::Free(vec![key]));
@@ -141,7 +147,7 @@ impl Scheduler {
     }
 
     fn is_processing(&self, id: CallId) -> bool {
-        self.calls.contains(id) && matches!(self.calls[id].state, State::Processing { .. })
+        self.calls.contains(id) && self.calls[id].processing().is_some()
     }
 
     pub(crate) fn on_holds(&mut self, worker: WorkerId, keys: &[Key]) {
@@ -166,12 +172,12 @@ impl Scheduler {
                 }
                 same
             }
-            State::Waiting { .. } | State::Queued => {
+            State::Waiting { .. } | State::Queued { .. } => {
                 self.complete(id, worker, meta, None);
                 true
             }
-            State::Processing { worker: busy, .. } => {
-                let (busy, attempt) = (*busy, self.calls[id].attempt);
+            State::Processing(processing) => {
+                let (busy, attempt) = (processing.worker, self.calls[id].attempt);
                 self.fences.pass(&key, attempt);
                 self.send_worker(busy, ToWorker::Cancel(vec![(key, attempt)]));
                 self.complete(id, worker, meta, None);
@@ -207,6 +213,7 @@ impl Scheduler {
                 self.lose_replica(call, id);
             }
         }
+        self.rehouse(id, worker.backlog.iter());
         self.reassign_inspections(id);
     }
 
@@ -214,7 +221,7 @@ impl Scheduler {
     /// any more (it reports after some milliseconds), the first in its order, one for each slot.
     fn likely_executing(&self, worker: &Worker) -> Vec<CallId> {
         let said = |id: &&CallId| {
-            matches!(self.calls[**id].state, State::Processing { executing: true, .. })
+            self.calls[**id].processing().is_some_and(|processing| processing.executing)
         };
         let executing: Vec<_> = worker.in_hand.iter().filter(said).copied().collect();
         if !executing.is_empty() {
@@ -228,13 +235,14 @@ impl Scheduler {
 
     /// The worker died while it executed this call.
     fn on_death(&mut self, id: CallId, worker: &str) {
-        let call = &mut self.calls[id];
-        call.deaths.push(Death { worker: worker.to_owned(), attempt: call.attempt });
-        if call.deaths.len() <= self.config.allowed_failures {
+        let attempt = self.calls[id].attempt;
+        let deaths = &mut self.calls[id].wishes_mut().deaths;
+        deaths.push(Death { worker: worker.to_owned(), attempt });
+        if deaths.len() <= self.config.allowed_failures {
             self.start_over(id);
             return;
         }
-        let deaths = call.deaths.clone();
+        let deaths = deaths.clone();
         let names: Vec<_> = deaths.iter().map(|death| death.worker.as_str()).collect();
         let message = format!(
             "{} workers died while they executed this call: {}",
@@ -243,7 +251,15 @@ impl Scheduler {
         );
         let mut failure = Failure::new(FailureKind::KilledWorker { deaths }, message);
         failure.site = Some(self.site(id, worker.to_owned()));
+        self.count_strike(id, worker, &failure);
         self.fail(id, Arc::new(failure));
+    }
+
+    /// A worker gave back what it had not begun.
+    pub(crate) fn on_withdrawn(&mut self, worker: WorkerId, key: Key, attempt: Attempt) {
+        if let Some(id) = self.current(worker, key, attempt) {
+            self.start_over(id);
+        }
     }
 
     pub(crate) fn addresses(&self, workers: &[WorkerId]) -> Vec<Holder> {

@@ -1,170 +1,286 @@
-//! Where calls run. Calls without inputs are held back until a worker has room; the others go at
-//! once to where they are expected to start earliest.
+//! Where calls run. A call without inputs may run anywhere: it is held back until some worker has
+//! room. A call with inputs is held back for the worker on which it is expected to start earliest.
+//! Workers are given little more than their slots hold; what is held back can still be moved.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use grid_proto::message::{Assignment, ToWorker};
-use grid_proto::{Arg, Key, WorkerId};
-use smallvec::SmallVec;
+use grid_proto::{Failure, FailureKind, WorkerId};
 
-use crate::call::{CallId, State};
+use crate::call::{CallId, Needs, Queue, State};
 use crate::config::Config;
 use crate::machine::Scheduler;
+use crate::worker::Worker;
 
 /// What a transfer costs however small it is.
-const TRANSFER_LATENCY_US: u64 = 200;
-/// One message carries at most about this much of inline arguments, so that frames stay small.
-const RUN_BYTES_MAX: usize = 1 << 20;
+pub(crate) const TRANSFER_LATENCY_US: u64 = 200;
 
 /// A worker that could run a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Candidate {
     pub(crate) worker: WorkerId,
     /// Until one of its slots is free.
-    pub(crate) load_us: u64,
+    pub(crate) start_us: u64,
     /// Inputs that it does not hold.
     pub(crate) missing_bytes: u64,
     pub(crate) missing_inputs: u64,
 }
 
+impl Candidate {
+    /// When the call would start, counting from now.
+    pub(crate) fn expected_start_us(&self, bandwidth_bytes_per_us: u64) -> u64 {
+        let moving = self.missing_bytes / bandwidth_bytes_per_us.max(1)
+            + self.missing_inputs.min(1) * TRANSFER_LATENCY_US;
+        self.start_us.saturating_add(moving)
+    }
+}
+
 /// The candidate with the earliest expected start; among equals the one that lacks least, then the
 /// oldest worker.
-pub(crate) fn choose(candidates: &[Candidate], config: &Config) -> Option<WorkerId> {
-    let start = |candidate: &Candidate| {
-        let bandwidth = config.bandwidth_bytes_per_us.max(1);
-        let moving = candidate.missing_bytes / bandwidth
-            + candidate.missing_inputs.min(1) * TRANSFER_LATENCY_US;
-        candidate.load_us.saturating_add(moving)
-    };
-    candidates
-        .iter()
-        .min_by_key(|candidate| (start(candidate), candidate.missing_bytes, candidate.worker))
-        .map(|candidate| candidate.worker)
+///
+/// Of what it gives holds: it is one of `candidates`, and none of them is expected to start earlier.
+pub(crate) fn choose(
+    candidates: impl IntoIterator<Item = Candidate>,
+    bandwidth_bytes_per_us: u64,
+) -> Option<Candidate> {
+    candidates.into_iter().min_by_key(|candidate| {
+        let start_us = candidate.expected_start_us(bandwidth_bytes_per_us);
+        (start_us, candidate.missing_bytes, candidate.worker)
+    })
+}
+
+/// What is known of a call's inputs.
+#[derive(Debug, Default)]
+pub(crate) struct Inputs {
+    bytes: u64,
+    count: u64,
+    /// Bytes and number by worker.
+    held: BTreeMap<WorkerId, (u64, u64)>,
+}
+
+impl Inputs {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn at(&self, id: WorkerId, worker: &Worker) -> Candidate {
+        let (bytes, count) = self.held.get(&id).copied().unwrap_or_default();
+        Candidate {
+            worker: id,
+            start_us: worker.start_us(),
+            missing_bytes: self.bytes - bytes,
+            missing_inputs: self.count - count,
+        }
+    }
+}
+
+/// May the call run there, were it the only one?
+pub(crate) fn suits(
+    worker: &Worker,
+    needs: Option<&Needs>,
+    names_matter: bool,
+    bytes: u64,
+) -> bool {
+    let met = needs.is_none_or(|needs| {
+        (!names_matter || worker.has_a_name_of(needs)) && worker.offers(&needs.resources)
+    });
+    met && bytes <= worker.memory_bytes
 }
 
 impl Scheduler {
-    /// One round: all calls with inputs, then as many without as the workers have room for.
+    /// Holds a call back whose inputs are all there, where it belongs.
+    pub(crate) fn enqueue(&mut self, id: CallId) {
+        if let Some(failure) = self.quarantine(id) {
+            return self.fail(id, failure);
+        }
+        let at = match self.find_home(id) {
+            Ok(at) => at,
+            Err(failure) => return self.fail(id, Arc::new(failure)),
+        };
+        let call = &self.calls[id];
+        let expected_us = self.tasks.of(call.task).expected_us();
+        let entry = (call.priority, id);
+        match at {
+            Queue::Any => {
+                self.unbound.insert(entry);
+            }
+            Queue::Nowhere => {
+                self.homeless.insert(entry);
+            }
+            Queue::Of(worker) => {
+                let needs = call.needs().cloned().unwrap_or_default();
+                self.workers.change(worker, |worker| {
+                    worker.backlog.insert(entry, &needs.resources, expected_us);
+                });
+            }
+        }
+        self.set_state(id, State::Queued { at, expected_us });
+    }
+
+    /// Takes a call out of wherever it is held back.
+    pub(crate) fn dequeue(&mut self, id: CallId) {
+        let call = &self.calls[id];
+        let State::Queued { at, expected_us } = call.state else { return };
+        let entry = (call.priority, id);
+        match at {
+            Queue::Any => {
+                self.unbound.remove(&entry);
+            }
+            Queue::Nowhere => {
+                self.homeless.remove(&entry);
+            }
+            Queue::Of(worker) => {
+                let needs = call.needs().cloned().unwrap_or_default();
+                self.workers.change(worker, |worker| {
+                    worker.backlog.remove(entry, &needs.resources, expected_us);
+                });
+            }
+        }
+    }
+
+    fn find_home(&self, id: CallId) -> Result<Queue, Failure> {
+        let call = &self.calls[id];
+        let needs = call.needs();
+        if call.dependencies.is_empty() && needs.is_none() {
+            return Ok(Queue::Any);
+        }
+        let inputs = self.inputs(id);
+        let home = match self.best(&inputs, needs, true) {
+            None if needs.is_some_and(|needs| needs.prefer) => self.best(&inputs, needs, false),
+            best => best,
+        };
+        match home {
+            Some(candidate) => Ok(Queue::Of(candidate.worker)),
+            None => self.check_memory(&inputs),
+        }
+    }
+
+    /// No worker suits: says so if the inputs alone are the cause.
+    fn check_memory(&self, inputs: &Inputs) -> Result<Queue, Failure> {
+        let limit_bytes = self.workers.memory_bytes_max();
+        if self.workers.is_empty() || inputs.bytes <= limit_bytes {
+            return Ok(Queue::Nowhere);
+        }
+        let asked_bytes = inputs.bytes;
+        let message = format!(
+            "its inputs hold {asked_bytes} bytes, and the largest worker may hold {limit_bytes}: \
+             reduce in steps, or start a worker with a higher `--memory-limit`"
+        );
+        Err(Failure::new(FailureKind::OutOfMemory { limit_bytes, asked_bytes }, message))
+    }
+
+    pub(crate) fn inputs(&self, id: CallId) -> Inputs {
+        let mut inputs = Inputs::default();
+        for input in &self.calls[id].dependencies {
+            let (size, holders) = (self.calls[*input].size(), self.calls[*input].holders());
+            inputs.bytes += size;
+            inputs.count += 1;
+            for holder in holders {
+                let held = inputs.held.entry(*holder).or_default();
+                held.0 += size;
+                held.1 += 1;
+            }
+        }
+        inputs
+    }
+
+    /// The best of those that hold inputs and of whoever would begin first.
+    fn best(
+        &self,
+        inputs: &Inputs,
+        needs: Option<&Needs>,
+        names_matter: bool,
+    ) -> Option<Candidate> {
+        let fits = |worker: &Worker| suits(worker, needs, names_matter, inputs.bytes);
+        let holders = inputs.held.keys().filter_map(|id| {
+            let worker = self.workers.of(*id).filter(|worker| fits(worker))?;
+            Some(inputs.at(*id, worker))
+        });
+        let searched = needs.filter(|_| names_matter);
+        let first = self
+            .workers
+            .first_to_start(searched, |id, worker| !inputs.held.contains_key(&id) && fits(worker));
+        let first = first.and_then(|id| Some(inputs.at(id, self.workers.of(id)?)));
+        choose(holders.chain(first), self.bandwidth.bytes_per_us())
+    }
+
+    /// One round: gives every worker that has room what it shall run next.
     pub(crate) fn place(&mut self) {
         let mut touched = BTreeSet::new();
-        while !self.workers.is_empty()
-            && let Some((_, id)) = self.bound.pop_first()
+        while let Some(worker) = self.next_to_fill()
+            && let Some(id) = self.next_for(worker)
         {
-            let candidates = self.candidates(id);
-            let Some(worker) = choose(&candidates, &self.config) else {
+            if let Some(failure) = self.quarantine(id) {
+                self.fail(id, failure);
                 continue;
-            };
+            }
+            self.dequeue(id);
             self.assign(id, worker);
             touched.insert(worker);
         }
-        while let Some((worker, state)) = self.workers.least_loaded()
-            && state.has_room(&self.config)
-            && let Some((_, id)) = self.unbound.pop_first()
-        {
-            self.assign(id, worker);
-            touched.insert(worker);
-        }
+        self.balance(&mut touched);
         for worker in touched {
             self.send_assignments(worker);
         }
     }
 
-    /// The holders of its inputs, and whoever is least loaded.
-    fn candidates(&self, id: CallId) -> SmallVec<[Candidate; 8]> {
-        let inputs = &self.calls[id].dependencies;
-        let mut workers = SmallVec::<[WorkerId; 8]>::new();
-        for input in inputs {
-            for holder in self.calls[*input].holders() {
-                if !workers.contains(holder) {
-                    workers.push(*holder);
-                }
-            }
+    fn next_to_fill(&self) -> Option<WorkerId> {
+        match self.unbound.is_empty() {
+            true => self.workers.first_fillable(),
+            false => self.workers.first_roomy(),
         }
-        if let Some((idle, _)) = self.workers.by_load().find(|(id, _)| !workers.contains(id)) {
-            workers.push(idle);
-        }
-        let candidate = |worker: WorkerId| {
-            let load_us = self.workers.of(worker)?.load_per_slot_us();
-            let missing = || {
-                inputs.iter().filter(move |input| !self.calls[**input].holders().contains(&worker))
-            };
-            Some(Candidate {
-                worker,
-                load_us,
-                missing_bytes: missing().map(|input| self.calls[*input].size()).sum(),
-                missing_inputs: missing().count() as u64,
-            })
-        };
-        workers.into_iter().filter_map(candidate).collect()
     }
 
-    fn assign(&mut self, id: CallId, worker: WorkerId) {
-        let call = &self.calls[id];
-        let expected_us = self.tasks.of(call.task).expected_us();
-        let inputs = call
-            .dependencies
-            .iter()
-            .map(|input| &self.calls[*input])
-            .filter(|input| !input.holders().contains(&worker))
-            .map(|input| (input.key, input.holders().to_vec()))
-            .collect();
-        let assignment = Assignment {
-            key: call.key,
-            attempt: call.attempt,
-            task: call.task,
-            priority: call.priority,
-            args: call.args.to_vec(),
-            inputs,
-            limits: call.limits,
-        };
-        self.calls[id].state = State::Processing { worker, executing: false, expected_us };
-        self.workers.change_load(worker, |worker| {
-            worker.in_hand.insert(id);
-            worker.load_us += expected_us;
-            worker.outbox.push(assignment);
-        });
+    fn next_for(&self, worker: WorkerId) -> Option<CallId> {
+        let held_back = self.workers.of(worker)?.next_held_back();
+        let next = held_back.into_iter().chain(self.unbound.first().copied()).min();
+        next.map(|(_, id)| id)
     }
 
-    /// Sends what this round placed on a worker, after what it must know to understand it.
-    fn send_assignments(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.of_mut(id) else {
-            return;
-        };
-        let assignments = std::mem::take(&mut worker.outbox);
-        let mut tasks = Vec::new();
-        let mut peers = Vec::new();
-        for assignment in &assignments {
-            if worker.known_tasks.insert(assignment.task) {
-                tasks.push(self.tasks.of(assignment.task).definition.clone());
+    /// The workers or what they offer have changed: calls that nobody could run are looked at anew.
+    pub(crate) fn house_the_homeless(&mut self) {
+        for (_, id) in std::mem::take(&mut self.homeless) {
+            self.set_state(id, State::Waiting { missing: 0 });
+            self.enqueue(id);
+        }
+    }
+
+    /// A worker is gone: what was held back for it belongs somewhere else.
+    pub(crate) fn rehouse(&mut self, gone: WorkerId, backlog: impl Iterator<Item = CallId>) {
+        for id in backlog {
+            // The loss of an input, or a failure, may have moved it on.
+            let still = self.calls.contains(id)
+                && matches!(self.calls[id].state, State::Queued { at: Queue::Of(at), .. } if at == gone);
+            if still {
+                self.set_state(id, State::Waiting { missing: 0 });
+                self.enqueue(id);
             }
-            let holders = assignment.inputs.iter().flat_map(|(_, holders)| holders);
-            peers.extend(holders.filter(|holder| worker.known_peers.insert(**holder)));
         }
-        if !tasks.is_empty() {
-            self.send_worker(id, ToWorker::Define(tasks));
-        }
-        if !peers.is_empty() {
-            let peers = self.addresses(&peers);
-            self.send_worker(id, ToWorker::Peers(peers));
-        }
-        let mut run = Vec::new();
-        let mut bytes = 0;
-        for assignment in assignments {
-            let size = inline_bytes(&assignment.args);
-            if bytes + size > RUN_BYTES_MAX && !run.is_empty() {
-                self.send_worker(id, ToWorker::Run(std::mem::take(&mut run)));
-                bytes = 0;
-            }
-            bytes += size;
-            run.push(assignment);
-        }
-        self.send_worker(id, ToWorker::Run(run));
     }
 }
 
-fn inline_bytes(args: &[Arg]) -> usize {
-    let size = |arg: &Arg| match arg {
-        Arg::Value(value) => value.bytes.len(),
-        Arg::Key(_) => size_of::<Key>(),
-    };
-    args.iter().map(size).sum()
+/// Bytes that move between two workers in a microsecond, as workers have measured it.
+#[derive(Debug)]
+pub(crate) struct Bandwidth {
+    bytes_per_us: u64,
+}
+
+impl Bandwidth {
+    /// Smaller transfers measure the latency.
+    const SAMPLE_BYTES_MIN: u64 = 1 << 20;
+
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { bytes_per_us: config.bandwidth_bytes_per_us.max(1) }
+    }
+
+    /// A worker fetched so much in so long.
+    pub(crate) fn measured(&mut self, bytes: u64, micros: u64) {
+        if bytes >= Self::SAMPLE_BYTES_MIN && micros > 0 {
+            self.bytes_per_us = (self.bytes_per_us * 3 + (bytes / micros).max(1)).div_ceil(4);
+        }
+    }
+
+    pub(crate) fn bytes_per_us(&self) -> u64 {
+        self.bytes_per_us
+    }
 }

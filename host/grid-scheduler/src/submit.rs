@@ -1,107 +1,176 @@
-//! Submissions: all of one is judged before any of it happens.
+//! Submissions: they come in pieces, so that a large one keeps nobody waiting. What a piece names is
+//! made known and nothing more; only when the last piece is there and all of it holds does any of
+//! it start.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use grid_proto::limits::{ARGUMENTS_MAX, INLINE_ARGUMENT_BYTES_MAX};
 use grid_proto::message::{Refusal, Submission, ToClient};
-use grid_proto::{Arg, CallSpec, ClientId, Priority, TaskDescription, TaskId, TaskRef};
+use grid_proto::{
+    Arg, CallOptions, CallSpec, ClientId, Key, Priority, RequestId, TaskDescription, TaskId,
+    TaskLimits, TaskRef,
+};
 use smallvec::SmallVec;
 
-use crate::call::{Call, CallId, State};
-use crate::client::Client;
+use crate::call::{Argument, Call, CallId, Needs, State, Wishes};
+use crate::dependents::Dependents;
 use crate::machine::Scheduler;
+
+/// Names of workers, and resources, that one call may list.
+const NEEDS_MAX: usize = 32;
+
+/// A submission of which more is to come.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    request: RequestId,
+    number: u32,
+    tasks: Vec<(TaskId, Arc<TaskDescription>)>,
+    /// Calls so far; the position of the next.
+    position: u32,
+    /// What the client holds futures on, and whether it did not before.
+    wanted: Vec<(CallId, bool)>,
+    /// All calls that it names: they are not forgotten meanwhile.
+    staged: Vec<CallId>,
+}
+
+/// A submission that is whole, or refused, and on its way to start, or to be forgotten.
+#[derive(Debug)]
+pub(crate) struct Starting {
+    client: ClientId,
+    wanted: std::vec::IntoIter<(CallId, bool)>,
+    staged: Vec<CallId>,
+    refused: bool,
+}
+
+impl Partial {
+    pub(crate) fn staged(&self) -> &[CallId] {
+        &self.staged
+    }
+}
+
+impl Starting {
+    pub(crate) fn staged(&self) -> &[CallId] {
+        &self.staged
+    }
+}
 
 impl Scheduler {
     pub(crate) fn on_submit(&mut self, client: ClientId, piece: Submission) {
-        let request = piece.request;
-        let Some(submission) = self.complete_submission(client, piece) else {
+        let Some(known) = self.clients.get_mut(&client) else { return };
+        let (request, more) = (piece.request, piece.more);
+        if known.skips_rest {
+            known.skips_rest = more;
             return;
-        };
-        let mut created = Vec::with_capacity(submission.calls.len());
-        let accepted = self
-            .create_all(submission.tasks, submission.calls, &mut created)
-            .and_then(|()| self.find_wanted(&submission.wanted));
-        match accepted {
-            Ok(wanted) => {
-                self.send_client(client, ToClient::Accepted(request));
-                for id in wanted {
-                    self.add_interest(client, id);
-                }
-                // What leads to no wanted output is not kept.
-                for id in created.into_iter().rev() {
-                    self.release_unwanted(id);
+        }
+        let mut partial = match known.partial.take() {
+            Some(partial) => partial,
+            None => {
+                let number = self.submissions;
+                self.submissions = self.submissions.wrapping_add(1);
+                Partial {
+                    request,
+                    number,
+                    tasks: Vec::new(),
+                    position: 0,
+                    wanted: Vec::new(),
+                    staged: Vec::new(),
                 }
             }
+        };
+        let taken = self.take_piece(client, &mut partial, piece);
+        let Some(known) = self.clients.get_mut(&client) else { return };
+        match taken {
+            Ok(()) if more => known.partial = Some(partial),
+            Ok(()) => {
+                self.send_client(client, ToClient::Accepted(partial.request));
+                self.starting.push_back(Starting {
+                    client,
+                    wanted: partial.wanted.into_iter(),
+                    staged: partial.staged,
+                    refused: false,
+                });
+            }
             Err(error) => {
-                for id in created.into_iter().rev() {
-                    self.release_unwanted(id);
-                }
+                known.skips_rest = more;
+                let request = partial.request;
                 self.send_client(client, ToClient::Refused { request, error });
+                self.abandon_submission(client, partial);
             }
         }
     }
 
-    /// Joins the pieces of a submission; `None` while more is to come.
-    fn complete_submission(&mut self, client: ClientId, piece: Submission) -> Option<Submission> {
-        let Client { partial, skips_rest, .. } = self.clients.get_mut(&client)?;
-        let more = piece.more;
-        if *skips_rest {
-            *skips_rest = more;
-            return None;
-        }
-        let whole = match partial.take() {
-            None => piece,
-            Some(mut whole) => {
-                // Positions count over the tables of all pieces.
-                whole.tasks.extend(piece.tasks);
-                whole.calls.extend(piece.calls);
-                whole.wanted.extend(piece.wanted);
-                whole
+    /// None of its calls will start because of it.
+    pub(crate) fn abandon_submission(&mut self, client: ClientId, partial: Partial) {
+        let (wanted, staged) = (partial.wanted.into_iter(), partial.staged);
+        self.starting.push_back(Starting { client, wanted, staged, refused: true });
+    }
+
+    /// One step of a submission that starts, of each in turn. Says whether there was one.
+    pub(crate) fn start_submission(&mut self) -> bool {
+        let Some(mut starting) = self.starting.pop_front() else { return false };
+        if let Some((id, newly)) = starting.wanted.next() {
+            match starting.refused {
+                true if newly => drop(self.drop_interest(starting.client, id)),
+                true => {}
+                false => self.act_on_interest(starting.client, id),
             }
-        };
-        if whole.calls.len() > self.config.submission_calls_max {
+        } else if let Some(id) = starting.staged.pop() {
+            self.calls[id].staged -= 1;
+            // What leads to no wanted output is not kept.
+            self.release_unwanted(id);
+        }
+        if starting.wanted.len() > 0 || !starting.staged.is_empty() {
+            self.starting.push_back(starting);
+        }
+        true
+    }
+
+    fn take_piece(
+        &mut self,
+        client: ClientId,
+        partial: &mut Partial,
+        piece: Submission,
+    ) -> Result<(), Refusal> {
+        let count = partial.position as usize + piece.calls.len();
+        if count > self.config.submission_calls_max {
             let message = format!(
                 "a submission holds at most {} calls: cut the graph into parts",
                 self.config.submission_calls_max
             );
-            let error = Refusal::BadSubmission { message };
-            *skips_rest = more;
-            self.send_client(client, ToClient::Refused { request: whole.request, error });
-            return None;
+            return Err(Refusal::BadSubmission { message });
         }
-        if more {
-            *partial = Some(whole);
-            return None;
+        for task in &piece.tasks {
+            // Positions count over the tables of all pieces.
+            partial.tasks.push(self.resolve_task(task)?);
         }
-        Some(whole)
-    }
-
-    fn create_all(
-        &mut self,
-        tasks: Vec<TaskRef>,
-        specs: Vec<CallSpec>,
-        created: &mut Vec<CallId>,
-    ) -> Result<(), Refusal> {
-        let tasks: Vec<_> =
-            tasks.into_iter().map(|task| self.resolve_task(&task)).collect::<Result<_, _>>()?;
-        let submission = self.submissions;
-        self.submissions = self.submissions.wrapping_add(1);
-        for (position, spec) in specs.into_iter().enumerate() {
-            let Some((task, described)) = tasks.get(spec.task as usize) else {
+        for spec in piece.calls {
+            let Some((task, described)) = partial.tasks.get(spec.task as usize).cloned() else {
                 let message = format!("call `{}` names task {} of none", spec.key, spec.task);
                 return Err(Refusal::BadSubmission { message });
             };
             let priority = Priority {
                 user: spec.options.priority.saturating_neg(),
-                submission,
-                position: u32::try_from(position).unwrap_or(u32::MAX),
+                submission: partial.number,
+                position: partial.position,
             };
-            if let Some(id) = self.create(spec, *task, described, priority)? {
-                created.push(id);
-            }
+            let id = self.find_or_create(spec, task, &described, priority)?;
+            partial.position += 1;
+            self.calls[id].staged += 1;
+            partial.staged.push(id);
+        }
+        for key in &piece.wanted {
+            let unknown = || Refusal::UnknownKey { key: key.to_string() };
+            let id = self.calls.find(key).ok_or_else(unknown)?;
+            self.calls[id].staged += 1;
+            partial.staged.push(id);
+            let newly = self.add_interest(client, id);
+            partial.wanted.push((id, newly));
         }
         Ok(())
     }
 
-    fn resolve_task(&mut self, task: &TaskRef) -> Result<(TaskId, TaskDescription), Refusal> {
+    fn resolve_task(&mut self, task: &TaskRef) -> Result<(TaskId, Arc<TaskDescription>), Refusal> {
         let Some(bundle) = self.bundles.described(task.bundle) else {
             return Err(Refusal::UnknownBundle { bundle: task.bundle.to_string() });
         };
@@ -113,70 +182,97 @@ impl Scheduler {
                 known: known.join(", "),
             });
         };
-        let described = described.clone();
+        let described = Arc::new(described.clone());
         let (name, label) = (bundle.name.clone(), bundle.label());
         let id = self.tasks.intern(task.bundle, &name, &label, index, &described);
         Ok((id, described))
     }
 
-    /// A new node, or nothing if the same call is known.
-    fn create(
+    /// The call, if an equal one is known; else a new node.
+    fn find_or_create(
         &mut self,
         spec: CallSpec,
         task: TaskId,
         described: &TaskDescription,
         priority: Priority,
-    ) -> Result<Option<CallId>, Refusal> {
+    ) -> Result<CallId, Refusal> {
         if let Some(id) = self.calls.find(&spec.key) {
             let known = &self.calls[id];
-            if known.task == task && *known.args == *spec.args {
-                return Ok(None);
+            let key_of = |position: usize| self.calls[known.dependencies[position]].key;
+            let same = known.task == task
+                && known.args.len() == spec.args.len()
+                && known.args.iter().zip(&spec.args).all(|(known, arg)| known.is(arg, key_of));
+            if same {
+                return Ok(id);
             }
             return Err(Refusal::KeyClash {
                 key: spec.key,
-                known: self.recipe(known.task, &known.args),
+                known: self.recipe(known.task, &self.args_of(known)),
                 new: self.recipe(task, &spec.args),
             });
         }
         check_arguments(&spec, described)?;
-        let mut dependencies = SmallVec::<[CallId; 2]>::new();
-        for arg in &spec.args {
-            let Arg::Key(key) = arg else { continue };
-            let Some(id) = self.calls.find(key) else {
-                return Err(Refusal::UnknownKey { key: key.to_string() });
-            };
-            dependencies.push(id);
-        }
-        let mut seen = std::collections::BTreeSet::new();
-        dependencies.retain(|id| seen.insert(*id));
+        check_needs(&spec.options)?;
+        let (args, dependencies) = self.resolve_args(spec.args)?;
+        let retries = spec.options.retries.unwrap_or(self.tasks.of(task).retries);
         let id = self.calls.insert(Call {
             key: spec.key,
             task,
             priority,
-            args: spec.args.into_boxed_slice(),
-            limits: spec.options.limits,
+            args,
             dependencies: dependencies.clone(),
-            dependents: std::collections::BTreeSet::new(),
+            dependents: Dependents::default(),
             active_dependents: 0,
+            staged: 0,
             clients: SmallVec::new(),
             attempt: self.fences.first(&spec.key),
-            retries_left: spec.options.retries.unwrap_or(self.tasks.of(task).retries),
-            deaths: Vec::new(),
+            wishes: wishes(spec.options, retries),
             state: State::Released,
         });
+        self.counts.change(task, None, Some(&State::Released));
         for dependency in dependencies {
-            self.calls[dependency].dependents.insert(id);
+            self.calls[dependency].dependents.add(id);
         }
-        Ok(Some(id))
+        Ok(id)
     }
 
-    fn find_wanted(&self, wanted: &[grid_proto::Key]) -> Result<Vec<CallId>, Refusal> {
-        wanted
-            .iter()
-            .map(|key| {
-                self.calls.find(key).ok_or_else(|| Refusal::UnknownKey { key: key.to_string() })
-            })
-            .collect()
+    /// Arguments as they are kept, and the distinct calls among them.
+    #[expect(clippy::type_complexity, reason = "two parts of a call")]
+    fn resolve_args(
+        &self,
+        args: Vec<Arg>,
+    ) -> Result<(Box<[Argument]>, SmallVec<[CallId; 2]>), Refusal> {
+        /// Above this a search through the list costs more than a tree.
+        const SEARCHED_MAX: usize = 16;
+        let mut dependencies = SmallVec::<[CallId; 2]>::new();
+        let mut positions = std::collections::BTreeMap::new();
+        let mut kept = Vec::with_capacity(args.len());
+        for arg in args {
+            kept.push(match arg {
+                Arg::Value(value) => Argument::Value(value.codec, value.bytes.into_boxed_slice()),
+                Arg::Key(key) => {
+                    let unknown = || Refusal::UnknownKey { key: key.to_string() };
+                    let id = self.calls.find(&key).ok_or_else(unknown)?;
+                    let known = match dependencies.len() <= SEARCHED_MAX {
+                        true => dependencies.iter().position(|other| *other == id),
+                        false => positions.get(&id).copied(),
+                    };
+                    let position = known.unwrap_or_else(|| {
+                        dependencies.push(id);
+                        positions.insert(id, dependencies.len() - 1);
+                        dependencies.len() - 1
+                    });
+                    Argument::Input(u32::try_from(position).unwrap_or(u32::MAX))
+                }
+            });
+        }
+        Ok((kept.into_boxed_slice(), dependencies))
+    }
+
+    /// A call's arguments as they travel.
+    pub(crate) fn args_of(&self, call: &Call) -> Vec<Arg> {
+        let key_of = |position: usize| -> Key { self.calls[call.dependencies[position]].key };
+        call.args.iter().map(|arg| arg.to_arg(key_of)).collect()
     }
 
     fn recipe(&self, task: TaskId, args: &[Arg]) -> String {
@@ -190,6 +286,31 @@ impl Scheduler {
             })
             .collect();
         format!("{}({})", self.tasks.of(task).label, args.join(", "))
+    }
+}
+
+/// What a caller says about a call, if it says anything.
+fn wishes(options: CallOptions, retries: u32) -> Option<Box<Wishes>> {
+    let needs = Needs::new(options.pins, options.resources);
+    let plain = options.limits == TaskLimits::default() && retries == 0 && needs.is_empty();
+    let wishes =
+        || Wishes { limits: options.limits, retries_left: retries, needs, deaths: Vec::new() };
+    (!plain).then(|| Box::new(wishes()))
+}
+
+fn check_needs(options: &CallOptions) -> Result<(), Refusal> {
+    let bad = |message: String| Err(Refusal::BadSubmission { message });
+    let named = options.pins.as_ref().map_or(&[][..], |pins| &pins.any_of);
+    if options.pins.is_some() && named.is_empty() {
+        return bad("a call is pinned to no worker, host or label: name one".to_owned());
+    }
+    if named.len() > NEEDS_MAX || options.resources.len() > NEEDS_MAX {
+        return bad(format!("a call may list {NEEDS_MAX} names and {NEEDS_MAX} resources"));
+    }
+    let mut names = BTreeSet::new();
+    match options.resources.iter().find(|(name, _)| !names.insert(name)) {
+        Some((name, _)) => bad(format!("a call lists the resource `{name}` twice")),
+        None => Ok(()),
     }
 }
 

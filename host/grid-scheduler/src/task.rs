@@ -6,6 +6,8 @@ use grid_proto::message::TaskDefinition;
 use grid_proto::report::TaskCounts;
 use grid_proto::{BundleHash, Failure, Spent, TaskDescription, TaskId};
 
+use crate::quarantine::Strikes;
+
 /// What is assumed of a task that never ran.
 const UNKNOWN_DURATION_US: u64 = 5_000;
 
@@ -14,6 +16,7 @@ pub(crate) struct Task {
     pub(crate) definition: TaskDefinition,
     pub(crate) label: String,
     pub(crate) retries: u32,
+    pub(crate) strikes: Strikes,
     duration_us: Option<u64>,
     counts: TaskCounts,
     failures: BTreeMap<&'static str, u64>,
@@ -80,6 +83,7 @@ impl Tasks {
                 },
                 label: format!("{label}:{}", described.name),
                 retries: described.retries,
+                strikes: Strikes::default(),
                 duration_us: None,
                 counts: TaskCounts {
                     bundle: label.to_owned(),
@@ -102,5 +106,9 @@ impl Tasks {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Task> {
         self.list.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Task> {
+        self.list.iter_mut()
     }
 }

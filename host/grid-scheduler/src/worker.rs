@@ -1,17 +1,25 @@
-//! Workers as the machine sees them.
+//! A worker as the machine sees it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use grid_proto::message::Assignment;
-use grid_proto::{TaskId, WorkerId};
+use grid_proto::{Amount, TaskId, WorkerId};
 
-use crate::call::CallId;
+use crate::backlog::Backlog;
+use crate::call::{CallId, Needs};
 use crate::config::{Config, Now};
 
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) name: String,
     pub(crate) address: String,
+    pub(crate) host: String,
+    pub(crate) labels: Vec<String>,
+    /// What it offers, and what calls in its hands take of that.
+    pub(crate) resources: BTreeMap<String, Amount>,
+    pub(crate) taken: BTreeMap<String, Amount>,
+    /// Bytes that inputs and results may hold.
+    pub(crate) memory_bytes: u64,
     pub(crate) pid: u32,
     pub(crate) slots: u32,
     /// Calls that it was given and has not finished.
@@ -19,6 +27,8 @@ pub(crate) struct Worker {
     /// Expected time of all of them.
     pub(crate) load_us: u64,
     pub(crate) executing: u32,
+    /// Calls that are held back for it.
+    pub(crate) backlog: Backlog,
     /// Calls whose results it holds.
     pub(crate) holds: BTreeSet<CallId>,
     pub(crate) held_bytes: u64,
@@ -33,91 +43,77 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Expected time until a slot is free, were all slots equally busy.
-    pub(crate) fn load_per_slot_us(&self) -> u64 {
-        self.load_us / u64::from(self.slots.max(1))
+    pub(crate) fn per_slot(&self, micros: u64) -> u64 {
+        micros / u64::from(self.slots.max(1))
     }
 
-    /// It may be given another call that has no reason to run just there.
+    /// Expected time until a slot is free, were all slots equally busy, counting what is held back
+    /// for it.
+    pub(crate) fn start_us(&self) -> u64 {
+        self.per_slot(self.load_us + self.backlog.expected_us())
+    }
+
+    /// It may be given another call.
     pub(crate) fn has_room(&self, config: &Config) -> bool {
         let in_hand = self.in_hand.len() as u64;
         let slots = u64::from(self.slots);
         let filled = (slots * u64::from(config.saturation_percent)).div_ceil(100).max(1);
         in_hand < filled
-            || (self.load_per_slot_us() < config.lookahead_us
+            || (self.per_slot(self.load_us) < config.lookahead_us
                 && in_hand < slots * u64::from(config.in_hand_per_slot_max))
     }
-}
 
-/// The connected workers, and their order by load.
-#[derive(Debug, Default)]
-pub(crate) struct Workers {
-    list: BTreeMap<WorkerId, Worker>,
-    by_load: BTreeSet<(u64, WorkerId)>,
-}
-
-impl Workers {
-    pub(crate) fn insert(&mut self, id: WorkerId, worker: Worker) {
-        self.by_load.insert((worker.load_per_slot_us(), id));
-        self.list.insert(id, worker);
+    /// A slot has nothing to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_hand.len() < self.slots as usize && self.backlog.is_empty()
     }
 
-    pub(crate) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
-        let worker = self.list.remove(&id)?;
-        self.by_load.remove(&(worker.load_per_slot_us(), id));
-        Some(worker)
+    /// Calls in its hands that cannot have begun, by their number.
+    pub(crate) fn waiting(&self) -> usize {
+        self.in_hand.len().saturating_sub((self.slots.max(self.executing)) as usize)
     }
 
-    /// Who was told where this worker listens.
-    pub(crate) fn forget_peer(&mut self, gone: WorkerId) -> Vec<WorkerId> {
-        let told = |(id, worker): (&WorkerId, &mut Worker)| {
-            worker.known_peers.remove(&gone).then_some(*id)
+    fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.host == name || self.labels.iter().any(|label| label == name)
+    }
+
+    pub(crate) fn has_a_name_of(&self, needs: &Needs) -> bool {
+        needs.any_of.is_empty() || needs.any_of.iter().any(|name| self.is_called(name))
+    }
+
+    /// It offers that much, whoever has it now.
+    pub(crate) fn offers(&self, resources: &[(String, Amount)]) -> bool {
+        resources.iter().all(|(name, amount)| self.resources.get(name) >= Some(amount))
+    }
+
+    /// That much is free.
+    pub(crate) fn has_free(&self, resources: &[(String, Amount)]) -> bool {
+        let free = |name: &String| {
+            let all = self.resources.get(name).map_or(0, |amount| amount.0);
+            Amount(all.saturating_sub(self.taken.get(name).map_or(0, |amount| amount.0)))
         };
-        self.list.iter_mut().filter_map(told).collect()
+        resources.iter().all(|(name, amount)| free(name) >= *amount)
     }
 
-    pub(crate) fn of(&self, id: WorkerId) -> Option<&Worker> {
-        self.list.get(&id)
-    }
-
-    /// For everything but its load.
-    pub(crate) fn of_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
-        self.list.get_mut(&id)
-    }
-
-    /// Changes what a worker has in hand, and its place in the order.
-    pub(crate) fn change_load(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker)) {
-        let Some(worker) = self.list.get_mut(&id) else {
-            return;
-        };
-        let before = worker.load_per_slot_us();
-        change(worker);
-        let after = worker.load_per_slot_us();
-        if before != after {
-            self.by_load.remove(&(before, id));
-            self.by_load.insert((after, id));
+    pub(crate) fn take(&mut self, resources: &[(String, Amount)]) {
+        for (name, amount) in resources {
+            self.taken.entry(name.clone()).or_default().0 += amount.0;
         }
     }
 
-    pub(crate) fn least_loaded(&self) -> Option<(WorkerId, &Worker)> {
-        let (_, id) = self.by_load.first()?;
-        Some((*id, &self.list[id]))
+    pub(crate) fn give_back(&mut self, resources: &[(String, Amount)]) {
+        for (name, amount) in resources {
+            if let Some(taken) = self.taken.get_mut(name) {
+                taken.0 = taken.0.saturating_sub(amount.0);
+                if taken.0 == 0 {
+                    self.taken.remove(name);
+                }
+            }
+        }
     }
 
-    /// All in the order of their load.
-    pub(crate) fn by_load(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
-        self.by_load.iter().map(|(_, id)| (*id, &self.list[id]))
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
-        self.list.iter().map(|(id, worker)| (*id, worker))
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+    /// The call that it would be given next of those held back for it.
+    pub(crate) fn next_held_back(&self) -> Option<(grid_proto::Priority, CallId)> {
+        self.backlog.first(|resources| self.has_free(resources))
     }
 }

@@ -46,6 +46,8 @@ pub struct Worker {
     bundles: BTreeMap<BundleHash, Arc<Bundle>>,
     cancels: BTreeMap<(Key, Attempt), CancelToken>,
     started: Vec<(Key, Attempt)>,
+    /// Bytes fetched from peers since the last heartbeat, and microseconds that it took.
+    fetched: (u64, u64),
     done: mpsc::Receiver<Done>,
     answers: mpsc::Receiver<Answer>,
     answered: mpsc::Sender<Answer>,
@@ -88,6 +90,7 @@ impl Worker {
             bundles: BTreeMap::new(),
             cancels: BTreeMap::new(),
             started: Vec::new(),
+            fetched: (0, 0),
             done,
             answers,
             answered,
@@ -180,10 +183,7 @@ impl Worker {
                 },
                 _ = self.done.recv_many(&mut done, 256) => {}
                 Some(answer) = self.answers.recv() => self.on_answer(answer, link),
-                _ = heartbeat.tick() => self.send(link, FromWorker::Heartbeat {
-                    resident_bytes: process::resident_bytes(),
-                    descriptors: process::descriptors(),
-                }),
+                _ = heartbeat.tick() => self.send_heartbeat(link),
                 _ = look.tick(), if busy => self.report_started(link),
             }
             for done in done.drain(..) {
@@ -226,6 +226,19 @@ impl Worker {
     fn spawn(&self, work: impl Future<Output = Answer> + Send + 'static) {
         let answered = self.answered.clone();
         tokio::spawn(async move { answered.send(work.await).await });
+    }
+
+    fn send_heartbeat(&mut self, link: &Link) {
+        let (fetched_bytes, fetching_us) = std::mem::take(&mut self.fetched);
+        self.send(
+            link,
+            FromWorker::Heartbeat {
+                resident_bytes: process::resident_bytes(),
+                descriptors: process::descriptors(),
+                fetched_bytes,
+                fetching_us,
+            },
+        );
     }
 
     fn send(&self, link: &Link, message: FromWorker) {
@@ -280,7 +293,9 @@ impl Worker {
 
     fn on_answer(&mut self, answer: Answer, link: &Link) {
         match answer {
-            Answer::Fetched(Fetched { from, objects, failed }) => {
+            Answer::Fetched(Fetched { from, objects, failed, took }) => {
+                self.fetched.0 += objects.iter().map(|(_, object)| object.meta.size).sum::<u64>();
+                self.fetched.1 += u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
                 let got: Vec<_> = objects.iter().map(|(key, _)| *key).collect();
                 for (key, object) in objects {
                     self.store().insert(key, object);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use grid_net::{Connection, Endpoint, Kind, NetError};
 use grid_proto::message::{BulkHeader, BulkRequest};
@@ -21,6 +21,7 @@ pub(crate) struct Fetched {
     pub(crate) from: WorkerId,
     pub(crate) objects: Vec<(Key, Object)>,
     pub(crate) failed: Vec<Key>,
+    pub(crate) took: Duration,
 }
 
 /// Connections to peers, by address.
@@ -42,6 +43,7 @@ impl Peers {
         address: Option<String>,
         keys: Vec<Key>,
     ) -> Fetched {
+        let started = Instant::now();
         let mut objects = Vec::new();
         if let Some(address) = address
             && let Err(error) = self.fetch_from(&address, &keys, &mut objects).await
@@ -51,7 +53,7 @@ impl Peers {
         }
         let arrived = |key: &Key| objects.iter().any(|(arrived, _)| arrived == key);
         let failed = keys.into_iter().filter(|key| !arrived(key)).collect();
-        Fetched { from, objects, failed }
+        Fetched { from, objects, failed, took: started.elapsed() }
     }
 
     async fn fetch_from(

@@ -152,7 +152,12 @@ impl SimWorker {
                 self.agent.on_fetched(from, &got, &failed);
             }
             WorkerEvent::Heartbeat => {
-                self.outbox.push(FromWorker::Heartbeat { resident_bytes: 1, descriptors: 1 });
+                self.outbox.push(FromWorker::Heartbeat {
+                    resident_bytes: 1,
+                    descriptors: 1,
+                    fetched_bytes: 0,
+                    fetching_us: 0,
+                });
             }
             WorkerEvent::Inspected(bundle) => {
                 let result = Ok(task::description());

@@ -56,7 +56,14 @@ impl World {
     pub(crate) fn new(seed: u64, trace: bool) -> Self {
         let mut setup = Rng::stream(seed, 1);
         let faults = Faults::draw(&mut setup);
-        let config = Config { worker_ttl_us: WORKER_TTL_US, seed, ..Config::default() };
+        let config = Config {
+            worker_ttl_us: WORKER_TTL_US,
+            turn_calls_max: setup.pick(&[1, 3, 20, 2_048]),
+            lookahead_us: setup.pick(&[0, 5_000]),
+            quarantine_strikes: 0,
+            seed,
+            ..Config::default()
+        };
         let mut machine = Scheduler::new(config);
         let restored = setup.chance(50);
         if restored {
@@ -170,6 +177,9 @@ impl World {
     fn flush(&mut self) {
         let now = self.now();
         self.machine.flush(now);
+        if self.machine.poll_timeout().is_some_and(|at| at <= now) {
+            self.plan_flush();
+        }
         self.take_actions();
         let mut to_clients = BTreeMap::<LinkId, Vec<ToClient>>::new();
         let mut to_workers = BTreeMap::<LinkId, Vec<ToWorker>>::new();

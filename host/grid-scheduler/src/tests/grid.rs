@@ -55,6 +55,10 @@ impl Grid {
     pub(super) fn settle(&mut self) -> Out {
         self.machine.flush(self.now);
         self.machine.check().unwrap();
+        while self.machine.has_leftovers() {
+            self.machine.flush(self.now);
+        }
+        self.machine.check().unwrap();
         Out(std::iter::from_fn(|| self.machine.poll_action()).collect())
     }
 

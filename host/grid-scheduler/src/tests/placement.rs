@@ -7,15 +7,16 @@ use super::grid::{ANN, Grid, call, key};
 use crate::placement::{Candidate, choose};
 use crate::{Action, Config};
 
-fn candidate(worker: u32, load_us: u64, missing_bytes: u64) -> Candidate {
+fn candidate(worker: u32, start_us: u64, missing_bytes: u64) -> Candidate {
     let missing_inputs = u64::from(missing_bytes > 0);
-    Candidate { worker: WorkerId(worker), load_us, missing_bytes, missing_inputs }
+    Candidate { worker: WorkerId(worker), start_us, missing_bytes, missing_inputs }
 }
 
 #[test]
 fn the_earliest_start_wins_and_moving_data_takes_time() {
-    let config = Config { bandwidth_bytes_per_us: 100, ..Config::default() };
-    let chosen = |candidates: &[Candidate]| choose(candidates, &config).map(|worker| worker.0);
+    let chosen = |candidates: &[Candidate]| {
+        choose(candidates.iter().copied(), 100).map(|chosen| chosen.worker.0)
+    };
     assert_eq!(chosen(&[]), None);
     // 1,000,000 bytes take 10 ms: a holder that is busy for 8 ms is the better place, one that is
     // busy for 12 ms is not.

@@ -1,0 +1,91 @@
+//! From a decision to messages: what a worker is given, after what it must know to understand it.
+
+use grid_proto::message::{Assignment, ToWorker};
+use grid_proto::{Arg, Key, WorkerId};
+
+use crate::call::{CallId, Processing, State};
+use crate::machine::Scheduler;
+
+/// One message carries at most about this much of inline arguments, so that frames stay small.
+const RUN_BYTES_MAX: usize = 1 << 20;
+
+impl Scheduler {
+    /// Gives a call to a worker.
+    pub(crate) fn assign(&mut self, id: CallId, worker: WorkerId) {
+        let call = &self.calls[id];
+        let expected_us = self.tasks.of(call.task).expected_us();
+        let inputs = call
+            .dependencies
+            .iter()
+            .map(|input| &self.calls[*input])
+            .filter(|input| !input.holders().contains(&worker))
+            .map(|input| (input.key, input.holders().to_vec()))
+            .collect();
+        let assignment = Assignment {
+            key: call.key,
+            attempt: call.attempt,
+            task: call.task,
+            priority: call.priority,
+            args: self.args_of(call),
+            inputs,
+            limits: call.limits(),
+        };
+        let needs = call.needs().cloned();
+        self.workers.change(worker, |worker| {
+            worker.in_hand.insert(id);
+            worker.load_us += expected_us;
+            if let Some(needs) = &needs {
+                worker.take(&needs.resources);
+            }
+            worker.outbox.push(assignment);
+        });
+        let processing = Processing { worker, expected_us, executing: false, withdrawing: false };
+        self.set_state(id, State::Processing(processing));
+    }
+
+    /// Sends what this round placed on a worker.
+    pub(crate) fn send_assignments(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.of_mut(id) else {
+            return;
+        };
+        let assignments = std::mem::take(&mut worker.outbox);
+        let mut tasks = Vec::new();
+        let mut peers = Vec::new();
+        for assignment in &assignments {
+            if worker.known_tasks.insert(assignment.task) {
+                tasks.push(self.tasks.of(assignment.task).definition.clone());
+            }
+            let holders = assignment.inputs.iter().flat_map(|(_, holders)| holders);
+            peers.extend(holders.filter(|holder| worker.known_peers.insert(**holder)));
+        }
+        if !tasks.is_empty() {
+            self.send_worker(id, ToWorker::Define(tasks));
+        }
+        if !peers.is_empty() {
+            let peers = self.addresses(&peers);
+            self.send_worker(id, ToWorker::Peers(peers));
+        }
+        let mut run = Vec::new();
+        let mut bytes = 0;
+        for assignment in assignments {
+            let size = inline_bytes(&assignment.args);
+            if bytes + size > RUN_BYTES_MAX && !run.is_empty() {
+                self.send_worker(id, ToWorker::Run(std::mem::take(&mut run)));
+                bytes = 0;
+            }
+            bytes += size;
+            run.push(assignment);
+        }
+        if !run.is_empty() {
+            self.send_worker(id, ToWorker::Run(run));
+        }
+    }
+}
+
+fn inline_bytes(args: &[Arg]) -> usize {
+    let size = |arg: &Arg| match arg {
+        Arg::Value(value) => value.bytes.len(),
+        Arg::Key(_) => size_of::<Key>(),
+    };
+    args.iter().map(size).sum()
+}

@@ -1,0 +1,91 @@
+//! Calls that are held back for one worker, in their order. Those that take resources wait in a
+//! line of their own for each combination, so that one that does not fit stops nobody else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use grid_proto::{Amount, Priority};
+
+use crate::call::CallId;
+
+type Line = BTreeSet<(Priority, CallId)>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    free: Line,
+    by_resources: BTreeMap<Vec<(String, Amount)>, Line>,
+    len: usize,
+    expected_us: u64,
+}
+
+impl Backlog {
+    pub(crate) fn insert(
+        &mut self,
+        entry: (Priority, CallId),
+        resources: &[(String, Amount)],
+        expected_us: u64,
+    ) {
+        let added = match resources.is_empty() {
+            true => self.free.insert(entry),
+            false => self.by_resources.entry(resources.to_vec()).or_default().insert(entry),
+        };
+        if added {
+            self.len += 1;
+            self.expected_us += expected_us;
+        }
+    }
+
+    pub(crate) fn remove(
+        &mut self,
+        entry: (Priority, CallId),
+        resources: &[(String, Amount)],
+        expected_us: u64,
+    ) {
+        let removed = if resources.is_empty() {
+            self.free.remove(&entry)
+        } else if let Some(line) = self.by_resources.get_mut(resources) {
+            let removed = line.remove(&entry);
+            if line.is_empty() {
+                self.by_resources.remove(resources);
+            }
+            removed
+        } else {
+            false
+        };
+        if removed {
+            self.len -= 1;
+            self.expected_us -= expected_us;
+        }
+    }
+
+    /// The first that may be given to the worker now.
+    pub(crate) fn first(
+        &self,
+        fits: impl Fn(&[(String, Amount)]) -> bool,
+    ) -> Option<(Priority, CallId)> {
+        let lines = self.by_resources.iter().filter(|(resources, _)| fits(resources));
+        let heads = lines.filter_map(|(_, line)| line.first());
+        heads.chain(self.free.first()).min().copied()
+    }
+
+    /// All, in each line in its order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = CallId> + '_ {
+        self.by_resources.values().chain([&self.free]).flatten().map(|(_, id)| *id)
+    }
+
+    /// Those that take no resources, in their order.
+    pub(crate) fn unbound(&self) -> impl Iterator<Item = CallId> + '_ {
+        self.free.iter().map(|(_, id)| *id)
+    }
+
+    pub(crate) fn expected_us(&self) -> u64 {
+        self.expected_us
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}

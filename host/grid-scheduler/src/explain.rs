@@ -1,0 +1,88 @@
+//! Why a call is where it is, in a sentence, from the state alone.
+
+use crate::call::{Call, CallId, Needs, Queue, State};
+use crate::machine::Scheduler;
+
+impl Scheduler {
+    pub(crate) fn explain(&self, id: CallId) -> String {
+        let call = &self.calls[id];
+        match &call.state {
+            State::Released if call.is_wanted() => "is about to start".to_owned(),
+            State::Released if call.staged > 0 => {
+                "belongs to a submission that is still under way".to_owned()
+            }
+            State::Released => "kept because others may need it computed again".to_owned(),
+            State::Waiting { missing } => self.explain_waiting(call, *missing),
+            State::Queued { .. } if self.workers.is_empty() => "no worker is connected".to_owned(),
+            State::Queued { at, .. } => self.explain_queued(id, call, *at),
+            State::Processing(processing) => {
+                let worker = self.workers.of(processing.worker);
+                let name = worker.map_or("?", |worker| worker.name.as_str());
+                match (processing.executing, processing.withdrawing) {
+                    (true, _) => format!("executing on `{name}`"),
+                    (false, true) => {
+                        format!("handed to `{name}`, which was asked to give it back")
+                    }
+                    (false, false) => format!("handed to `{name}`, not known to have begun"),
+                }
+            }
+            State::Memory { holders, .. } => {
+                format!("its result is on {} of {} workers", holders.len(), self.workers.len())
+            }
+            State::Erred(failure) => match &failure.site {
+                Some(site) if site.key != call.key => {
+                    format!("its input `{}` ({}) failed: {failure}", site.key.short(), site.task)
+                }
+                _ => failure.to_string(),
+            },
+        }
+    }
+
+    fn explain_waiting(&self, call: &Call, missing: u32) -> String {
+        let input = call.dependencies.iter().find(|id| !self.calls[**id].in_memory());
+        let input = input.map_or_else(String::new, |id| {
+            let input = &self.calls[*id];
+            let task = &self.tasks.of(input.task).label;
+            format!(", for instance `{}` ({task}, {})", input.key.short(), self.label(input))
+        });
+        format!("waits for {missing} of {} inputs{input}", call.dependencies.len())
+    }
+
+    fn explain_queued(&self, id: CallId, call: &Call, at: Queue) -> String {
+        let entry = (call.priority, id);
+        match at {
+            Queue::Any => {
+                let ahead = self.unbound.range(..entry).count();
+                format!("{ahead} calls are before it; it goes to the first worker with room")
+            }
+            Queue::Of(worker) => {
+                let Some(worker) = self.workers.of(worker) else { return String::new() };
+                let resources = call.needs().map_or(&[][..], |needs| &needs.resources);
+                let why = match worker.has_free(resources) {
+                    true => "has no room yet",
+                    false => "has not enough of its resources free",
+                };
+                format!(
+                    "held back for `{}`, where it would start earliest, which {why}: {} calls \
+                     are in its hands, {} held back for it",
+                    worker.name,
+                    worker.in_hand.len(),
+                    worker.backlog.len()
+                )
+            }
+            Queue::Nowhere => {
+                let needs = call.needs().map_or_else(String::new, describe);
+                format!("none of {} workers may run it{needs}", self.workers.len())
+            }
+        }
+    }
+}
+
+fn describe(needs: &Needs) -> String {
+    let mut parts = Vec::new();
+    if !needs.any_of.is_empty() {
+        parts.push(format!("a worker, host or label called {}", needs.any_of.join(" or ")));
+    }
+    parts.extend(needs.resources.iter().map(|(name, amount)| format!("{name}={amount}")));
+    format!(": it needs {}", parts.join(" and "))
+}

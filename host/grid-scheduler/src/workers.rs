@@ -1,0 +1,237 @@
+//! The connected workers, and the orders in which the machine looks at them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use grid_proto::WorkerId;
+
+use crate::call::Needs;
+use crate::config::Config;
+use crate::worker::Worker;
+
+/// More workers of one name than this are not looked through one by one.
+const LOOKED_THROUGH_MAX: usize = 32;
+
+#[derive(Debug)]
+pub(crate) struct Workers {
+    config: Config,
+    list: BTreeMap<WorkerId, Worker>,
+    /// Workers by each of their names, labels and hosts, and by what they offer.
+    called: BTreeMap<String, BTreeSet<WorkerId>>,
+    offering: BTreeMap<String, BTreeSet<WorkerId>>,
+    /// All, by when a call that comes now would start.
+    by_start: BTreeSet<(u64, WorkerId)>,
+    /// Those with room, by what they have in hand.
+    roomy: BTreeSet<(u64, WorkerId)>,
+    /// Those with room and calls that are held back for them.
+    fillable: BTreeSet<(u64, WorkerId)>,
+    /// Those with calls that are held back for them, by how much.
+    backlogged: BTreeSet<(u64, WorkerId)>,
+}
+
+/// A worker's places in the orders.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ranks {
+    start_us: u64,
+    in_hand_us: Option<u64>,
+    fillable: bool,
+    backlog_us: Option<u64>,
+}
+
+impl Workers {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            config,
+            list: BTreeMap::new(),
+            called: BTreeMap::new(),
+            offering: BTreeMap::new(),
+            by_start: BTreeSet::new(),
+            roomy: BTreeSet::new(),
+            fillable: BTreeSet::new(),
+            backlogged: BTreeSet::new(),
+        }
+    }
+
+    fn ranks(&self, worker: &Worker) -> Ranks {
+        let room = worker.has_room(&self.config);
+        Ranks {
+            start_us: worker.start_us(),
+            in_hand_us: room.then(|| worker.per_slot(worker.load_us)),
+            fillable: room && worker.next_held_back().is_some(),
+            backlog_us: (!worker.backlog.is_empty()).then(|| worker.backlog.expected_us()),
+        }
+    }
+
+    fn enter(&mut self, id: WorkerId, ranks: Ranks) {
+        self.by_start.insert((ranks.start_us, id));
+        if let Some(in_hand_us) = ranks.in_hand_us {
+            self.roomy.insert((in_hand_us, id));
+            if ranks.fillable {
+                self.fillable.insert((in_hand_us, id));
+            }
+        }
+        if let Some(backlog_us) = ranks.backlog_us {
+            self.backlogged.insert((backlog_us, id));
+        }
+    }
+
+    fn leave(&mut self, id: WorkerId, ranks: Ranks) {
+        self.by_start.remove(&(ranks.start_us, id));
+        if let Some(in_hand_us) = ranks.in_hand_us {
+            self.roomy.remove(&(in_hand_us, id));
+            if ranks.fillable {
+                self.fillable.remove(&(in_hand_us, id));
+            }
+        }
+        if let Some(backlog_us) = ranks.backlog_us {
+            self.backlogged.remove(&(backlog_us, id));
+        }
+    }
+
+    pub(crate) fn insert(&mut self, id: WorkerId, worker: Worker) {
+        self.enter(id, self.ranks(&worker));
+        for name in names(&worker) {
+            self.called.entry(name.clone()).or_default().insert(id);
+        }
+        for name in worker.resources.keys() {
+            self.offering.entry(name.clone()).or_default().insert(id);
+        }
+        self.list.insert(id, worker);
+    }
+
+    pub(crate) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
+        let worker = self.list.remove(&id)?;
+        self.leave(id, self.ranks(&worker));
+        for name in names(&worker) {
+            forget(&mut self.called, name, id);
+        }
+        for name in worker.resources.keys() {
+            forget(&mut self.offering, name, id);
+        }
+        Some(worker)
+    }
+
+    /// Who was told where this worker listens.
+    pub(crate) fn forget_peer(&mut self, gone: WorkerId) -> Vec<WorkerId> {
+        let told = |(id, worker): (&WorkerId, &mut Worker)| {
+            worker.known_peers.remove(&gone).then_some(*id)
+        };
+        self.list.iter_mut().filter_map(told).collect()
+    }
+
+    pub(crate) fn of(&self, id: WorkerId) -> Option<&Worker> {
+        self.list.get(&id)
+    }
+
+    /// For everything that no order depends on.
+    pub(crate) fn of_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
+        self.list.get_mut(&id)
+    }
+
+    /// Changes what a worker has in hand or what is held back for it.
+    pub(crate) fn change(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker)) {
+        let Some(worker) = self.list.get(&id) else { return };
+        let before = self.ranks(worker);
+        let Some(worker) = self.list.get_mut(&id) else { return };
+        change(worker);
+        let after = self.ranks(&self.list[&id]);
+        if before != after {
+            self.leave(id, before);
+            self.enter(id, after);
+        }
+    }
+
+    /// With room, and with the least in hand.
+    pub(crate) fn first_roomy(&self) -> Option<WorkerId> {
+        self.roomy.first().map(|(_, id)| *id)
+    }
+
+    /// The same of those for which calls are held back.
+    pub(crate) fn first_fillable(&self) -> Option<WorkerId> {
+        self.fillable.first().map(|(_, id)| *id)
+    }
+
+    /// With room and in the order of what they have in hand.
+    pub(crate) fn roomy(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
+        self.roomy.iter().map(|(_, id)| (*id, &self.list[id]))
+    }
+
+    /// The worker for which most is held back.
+    pub(crate) fn most_backlogged(&self) -> Option<(WorkerId, &Worker)> {
+        self.backlogged.last().map(|(_, id)| (*id, &self.list[id]))
+    }
+
+    /// The worker that would begin last with a call that came now.
+    pub(crate) fn last_to_start(&self) -> Option<(WorkerId, &Worker)> {
+        self.by_start.last().map(|(_, id)| (*id, &self.list[id]))
+    }
+
+    /// The worker that would begin first with a call of these needs, if `suits` it.
+    pub(crate) fn first_to_start(
+        &self,
+        needs: Option<&Needs>,
+        suits: impl Fn(WorkerId, &Worker) -> bool,
+    ) -> Option<WorkerId> {
+        if let Some(few) = needs.and_then(|needs| self.few_that_match(needs)) {
+            let suiting = few.into_iter().filter(|id| suits(*id, &self.list[id]));
+            return suiting.min_by_key(|id| (self.list[id].start_us(), *id));
+        }
+        let mut in_order = self.by_start.iter().map(|(_, id)| *id);
+        in_order.find(|id| suits(*id, &self.list[id]))
+    }
+
+    /// The workers that could meet these needs, if they are known to be few.
+    fn few_that_match(&self, needs: &Needs) -> Option<BTreeSet<WorkerId>> {
+        let named = |names: &BTreeMap<String, BTreeSet<WorkerId>>, name: &String| {
+            names.get(name).cloned().unwrap_or_default()
+        };
+        let few: BTreeSet<_> = if !needs.any_of.is_empty() && !needs.prefer {
+            needs.any_of.iter().flat_map(|name| named(&self.called, name)).collect()
+        } else {
+            named(&self.offering, &needs.resources.first()?.0)
+        };
+        (few.len() <= LOOKED_THROUGH_MAX).then_some(few)
+    }
+
+    /// The most that any worker may hold.
+    pub(crate) fn memory_bytes_max(&self) -> u64 {
+        self.list.values().map(|worker| worker.memory_bytes).max().unwrap_or(0)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
+        self.list.iter().map(|(id, worker)| (*id, worker))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Verifies that every order is true.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let mut anew = Self::new(self.config.clone());
+        for (id, worker) in &self.list {
+            anew.enter(*id, self.ranks(worker));
+        }
+        let same = anew.by_start == self.by_start
+            && anew.roomy == self.roomy
+            && anew.fillable == self.fillable
+            && anew.backlogged == self.backlogged;
+        if same { Ok(()) } else { Err("an order of the workers is wrong".to_owned()) }
+    }
+}
+
+fn names(worker: &Worker) -> impl Iterator<Item = &String> {
+    worker.labels.iter().chain([&worker.name, &worker.host])
+}
+
+fn forget(index: &mut BTreeMap<String, BTreeSet<WorkerId>>, name: &str, id: WorkerId) {
+    if let Some(ids) = index.get_mut(name) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            index.remove(name);
+        }
+    }
+}
