@@ -186,7 +186,7 @@ impl Client {
         keys: Vec<Key>,
     ) -> Result<Vec<Future<T>>, ClientError> {
         let futures = keys.iter().map(|key| Future::new(&self.link, *key)).collect();
-        self.link.submit(plan.into_pieces(keys.clone()), &keys).await?;
+        self.link.submit(plan.into_pieces(&keys), &keys).await?;
         Ok(futures)
     }
 

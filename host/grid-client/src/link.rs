@@ -16,6 +16,9 @@ use crate::slot::{Slot, Standing};
 /// Messages to the scheduler that wait to be written; a submitter waits beyond that.
 pub(crate) const OUTBOX_MAX: usize = 256;
 
+/// Keys that are released by one message: it shall keep the scheduler from nobody else for long.
+const RELEASES_PER_MESSAGE_MAX: usize = 2_000;
+
 /// What all handles of one client share.
 pub(crate) struct Link {
     pub(crate) endpoint: Endpoint,
@@ -119,7 +122,10 @@ impl Link {
             // A key that was let go and taken up again is still wanted.
             released.into_iter().filter(|key| !state.futures.contains_key(key)).collect()
         };
-        if keys.is_empty() { Ok(()) } else { self.send(FromClient::Release(keys)).await }
+        for keys in keys.chunks(RELEASES_PER_MESSAGE_MAX) {
+            self.send(FromClient::Release(keys.to_vec())).await?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn send(&self, message: FromClient) -> Result<(), ClientError> {

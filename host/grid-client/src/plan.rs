@@ -1,9 +1,11 @@
 //! From trees of calls to submissions: flat lists, inputs before their readers, keys computed.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use grid_proto::message::Submission;
+use grid_proto::order::Graph;
 use grid_proto::{
     Arg, BundleHash, CallOptions, CallSpec, Codec, Key, TaskLimits, TaskRef, Value, call,
 };
@@ -37,7 +39,8 @@ pub(crate) struct Plan {
     tasks: Vec<TaskRef>,
     task_numbers: HashMap<TaskRef, u32>,
     calls: Vec<CallSpec>,
-    known: HashMap<Key, ()>,
+    /// Where each key's call is in `calls`.
+    known: HashMap<Key, u32>,
     /// Keys of nodes, by their address: a node at two places is one call.
     nodes: HashMap<*const CallNode, Key>,
 }
@@ -50,7 +53,8 @@ impl Plan {
             true => call::pure_key(raw.bundle, &raw.task, &raw.args),
             false => random_key()?,
         };
-        if self.known.insert(key, ()).is_none() {
+        if let Entry::Vacant(place) = self.known.entry(key) {
+            place.insert(u32::try_from(self.calls.len()).unwrap_or(u32::MAX));
             let task = self.task_number(TaskRef { bundle: raw.bundle, task: raw.task });
             self.calls.push(CallSpec { key, task, args: raw.args, options: raw.options });
         }
@@ -130,11 +134,31 @@ impl Plan {
         self.calls.len()
     }
 
-    /// The pieces of the submission; the last carries what is wanted.
-    pub(crate) fn into_pieces(self, wanted: Vec<Key>) -> Vec<Submission> {
+    /// The calls in the order in which they should run.
+    fn in_order(&mut self) -> Vec<CallSpec> {
+        let calls = std::mem::take(&mut self.calls);
+        let mut graph = Graph::new();
+        for call in &calls {
+            let inputs = call.args.iter().filter_map(|arg| match arg {
+                Arg::Key(key) => self.known.get(key).copied(),
+                Arg::Value(_) => None,
+            });
+            graph.push(inputs);
+        }
+        if graph.is_flat() {
+            return calls;
+        }
+        let mut calls: Vec<_> = calls.into_iter().map(Some).collect();
+        graph.order().into_iter().filter_map(|call| calls[call as usize].take()).collect()
+    }
+
+    /// The pieces of the submission; each carries what is wanted of its own calls.
+    pub(crate) fn into_pieces(mut self, wanted: &[Key]) -> Vec<Submission> {
+        let calls = self.in_order();
+        let mut wanted: HashSet<_> = wanted.iter().copied().collect();
         let mut pieces = vec![Submission { tasks: self.tasks, ..Submission::default() }];
         let mut bytes = 0;
-        for spec in self.calls {
+        for spec in calls {
             let size: usize = spec.args.iter().map(inline_bytes).sum();
             let piece = pieces.last().expect("there is a first piece");
             let full = piece.calls.len() >= CALLS_PER_PIECE_MAX
@@ -144,13 +168,18 @@ impl Plan {
                 bytes = 0;
             }
             bytes += size;
-            pieces.last_mut().expect("there is a first piece").calls.push(spec);
+            let piece = pieces.last_mut().expect("there is a first piece");
+            if wanted.remove(&spec.key) {
+                piece.wanted.push(spec.key);
+            }
+            piece.calls.push(spec);
         }
         let last = pieces.len() - 1;
         for piece in &mut pieces[..last] {
             piece.more = true;
         }
-        pieces[last].wanted = wanted;
+        // Calls that the grid knows already.
+        pieces[last].wanted.extend(wanted);
         pieces
     }
 }

@@ -23,11 +23,12 @@ impl Scheduler {
     /// A client that holds a future on this call is told how it stands; a call that is not on its
     /// way starts.
     pub(crate) fn act_on_interest(&mut self, client: ClientId, id: CallId) {
-        let call = &self.calls[id];
-        if !call.clients.contains(&client) {
+        // It may have let go of it meanwhile.
+        let holds = self.calls.contains(id) && self.calls[id].clients.contains(&client);
+        if !holds {
             return;
         }
-        match call.state {
+        match self.calls[id].state {
             State::Released => self.activate(id),
             State::Memory { .. } | State::Erred(_) => self.announce_to(client, id, None),
             State::Waiting { .. } | State::Queued { .. } | State::Processing(_) => {}
@@ -37,6 +38,9 @@ impl Scheduler {
     pub(crate) fn drop_interest(&mut self, client: ClientId, id: CallId) -> bool {
         if let Some(known) = self.clients.get_mut(&client) {
             known.wants.remove(&id);
+        }
+        if !self.calls.contains(id) {
+            return false;
         }
         let clients = &mut self.calls[id].clients;
         let before = clients.len();

@@ -166,32 +166,31 @@ impl Scheduler {
         }
     }
 
-    /// Stops, frees and forgets what nobody wants, from this call towards its inputs.
+    /// Stops, frees and forgets a call that nobody wants; its inputs follow in this turn or the next.
     pub(crate) fn release_unwanted(&mut self, id: CallId) {
-        let mut stack = vec![id];
-        while let Some(id) = stack.pop() {
-            if !self.calls.contains(id) || self.calls[id].is_wanted() {
-                continue;
+        if !self.calls.contains(id) || self.calls[id].is_wanted() {
+            return;
+        }
+        let was_active = self.calls[id].is_active();
+        let staged = self.calls[id].staged > 0;
+        if staged && !was_active {
+            // A submission that is being started may want it.
+            return;
+        }
+        self.leave_state(id);
+        if was_active {
+            for input in self.calls[id].dependencies.clone() {
+                self.calls[input].active_dependents -= 1;
+                self.to_release.push(input);
             }
-            let was_active = self.calls[id].is_active();
-            let staged = self.calls[id].staged > 0;
-            if staged && !was_active {
-                // A submission that is being started may want it.
-                continue;
-            }
-            self.leave_state(id);
-            if was_active {
-                for input in self.calls[id].dependencies.clone() {
-                    self.calls[input].active_dependents -= 1;
-                    stack.push(input);
-                }
-            }
-            if !staged && self.calls[id].dependents.is_empty() {
-                let call = self.calls.remove(id);
-                self.counts.change(call.task, Some(&call.state), None);
-                for input in call.dependencies {
-                    self.calls[input].dependents.remove(id);
-                    stack.push(input);
+        }
+        if !staged && self.calls[id].dependents.is_empty() {
+            let call = self.calls.remove(id);
+            self.counts.change(call.task, Some(&call.state), None);
+            for input in call.dependencies {
+                self.calls[input].dependents.remove(id);
+                if !self.calls[input].is_wanted() {
+                    self.to_release.push(input);
                 }
             }
         }

@@ -39,7 +39,7 @@ pub(crate) struct Partial {
 pub(crate) struct Starting {
     client: ClientId,
     wanted: std::vec::IntoIter<(CallId, bool)>,
-    staged: Vec<CallId>,
+    staged: std::vec::IntoIter<CallId>,
     refused: bool,
 }
 
@@ -51,7 +51,7 @@ impl Partial {
 
 impl Starting {
     pub(crate) fn staged(&self) -> &[CallId] {
-        &self.staged
+        self.staged.as_slice()
     }
 }
 
@@ -87,7 +87,7 @@ impl Scheduler {
                 self.starting.push_back(Starting {
                     client,
                     wanted: partial.wanted.into_iter(),
-                    staged: partial.staged,
+                    staged: partial.staged.into_iter(),
                     refused: false,
                 });
             }
@@ -102,7 +102,7 @@ impl Scheduler {
 
     /// None of its calls will start because of it.
     pub(crate) fn abandon_submission(&mut self, client: ClientId, partial: Partial) {
-        let (wanted, staged) = (partial.wanted.into_iter(), partial.staged);
+        let (wanted, staged) = (partial.wanted.into_iter(), partial.staged.into_iter());
         self.starting.push_back(Starting { client, wanted, staged, refused: true });
     }
 
@@ -115,12 +115,12 @@ impl Scheduler {
                 true => {}
                 false => self.act_on_interest(starting.client, id),
             }
-        } else if let Some(id) = starting.staged.pop() {
+        } else if let Some(id) = starting.staged.next() {
             self.calls[id].staged -= 1;
             // What leads to no wanted output is not kept.
             self.release_unwanted(id);
         }
-        if starting.wanted.len() > 0 || !starting.staged.is_empty() {
+        if starting.wanted.len() + starting.staged.len() > 0 {
             self.starting.push_back(starting);
         }
         true
@@ -162,8 +162,6 @@ impl Scheduler {
         for key in &piece.wanted {
             let unknown = || Refusal::UnknownKey { key: key.to_string() };
             let id = self.calls.find(key).ok_or_else(unknown)?;
-            self.calls[id].staged += 1;
-            partial.staged.push(id);
             let newly = self.add_interest(client, id);
             partial.wanted.push((id, newly));
         }

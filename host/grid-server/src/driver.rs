@@ -1,6 +1,6 @@
 //! The driver: one task that owns the machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +11,7 @@ use grid_proto::message::{Answer, FromClient, FromWorker, ToClient, ToWorker};
 use grid_proto::report::GridStatus;
 use grid_proto::{ClientId, WorkerId};
 use grid_scheduler::{Action, Event, Now, Scheduler};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::bundle_files::BundleFiles;
 use crate::config::ServerConfig;
@@ -22,11 +22,14 @@ use crate::{process, session};
 const INPUTS_MAX: usize = 1_024;
 /// Batches that one turn of the loop takes before it looks at the machine's actions.
 const TURN_MAX: usize = 64;
+/// and how long it goes on with them: whoever waits for an answer waits for the turn's end.
+const TURN_TIME_MAX: Duration = Duration::from_millis(2);
 
 /// What sessions tell the driver.
 pub(crate) enum Input {
     Client(ClientId, Connection, Outbox<ToClient>),
-    FromClient(ClientId, Vec<FromClient>),
+    /// The permit lets the session send more.
+    FromClient(ClientId, Vec<FromClient>, OwnedSemaphorePermit),
     ClientGone(ClientId),
     Worker(WorkerId, Connection, Outbox<ToWorker>),
     FromWorker(WorkerId, Vec<FromWorker>),
@@ -105,18 +108,24 @@ impl Server {
         ));
         let mut shutdown = std::pin::pin!(shutdown);
         let mut turn = Vec::with_capacity(TURN_MAX);
+        let mut left = VecDeque::with_capacity(TURN_MAX);
         loop {
-            let timeout = self.until_timeout();
+            let timeout = if left.is_empty() { self.until_timeout() } else { Duration::ZERO };
             tokio::select! {
-                _ = inputs.recv_many(&mut turn, TURN_MAX) => {}
+                _ = inputs.recv_many(&mut turn, TURN_MAX), if left.is_empty() => {}
                 () = tokio::time::sleep(timeout) => {
                     let now = self.now();
                     self.machine.handle_timeout(now);
                 }
                 () = &mut shutdown => break,
             }
-            for input in turn.drain(..) {
+            left.extend(turn.drain(..));
+            let began = Instant::now();
+            while let Some(input) = left.pop_front() {
                 self.on_input(input);
+                if began.elapsed() > TURN_TIME_MAX {
+                    break;
+                }
             }
             let now = self.now();
             self.machine.flush(now);
@@ -148,7 +157,7 @@ impl Server {
                 self.clients.insert(id, Session { connection, outbox });
                 self.machine.handle(now, Event::ClientConnected(id));
             }
-            Input::FromClient(id, batch) => {
+            Input::FromClient(id, batch, _turn) => {
                 for message in batch {
                     self.machine.handle(now, Event::Client(id, message));
                 }

@@ -6,6 +6,7 @@ use grid_net::{Connection, Endpoint, Inbox, Kind, NetError, channel};
 use grid_proto::frame::Message;
 use grid_proto::message::{FromClient, FromWorker, ToClient, ToWorker};
 use grid_proto::{ClientId, WorkerId};
+use tokio::sync::Semaphore;
 
 use crate::bulk;
 use crate::bundle_files::BundleFiles;
@@ -13,6 +14,10 @@ use crate::driver::{Input, Inputs};
 
 /// Messages that wait for a client or worker to take them; one that is further behind is cut off.
 const OUTBOX_MAX: usize = 1 << 18;
+/// Parts of batches of one client that wait for the driver.
+const WAITING_PER_CLIENT_MAX: usize = 2;
+/// A message with more calls than this is a part of its own.
+const LARGE_CALLS: usize = 200;
 
 /// Takes connections until the endpoint is closed.
 pub(crate) async fn accept(endpoint: Endpoint, files: Arc<BundleFiles>, inputs: Inputs) {
@@ -58,10 +63,30 @@ async fn serve_client(
     mut inbox: Inbox<FromClient>,
     inputs: Inputs,
 ) {
+    // Who sends much waits for its own turn: the messages of others are not behind all of it.
+    let turns = Arc::new(Semaphore::new(WAITING_PER_CLIENT_MAX));
     while let Some(batch) = next(&mut inbox, &connection).await {
-        inputs.send(Input::FromClient(id, batch)).await;
+        for part in parts(batch) {
+            let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { return };
+            inputs.send(Input::FromClient(id, part, turn)).await;
+        }
     }
     inputs.send(Input::ClientGone(id)).await;
+}
+
+/// Cuts a batch behind each large message.
+fn parts(batch: Vec<FromClient>) -> Vec<Vec<FromClient>> {
+    let mut parts = vec![Vec::new()];
+    for message in batch {
+        let large =
+            matches!(&message, FromClient::Submit(piece) if piece.calls.len() > LARGE_CALLS);
+        parts.last_mut().expect("there is a first part").push(message);
+        if large {
+            parts.push(Vec::new());
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
 }
 
 async fn serve_worker(

@@ -6,6 +6,7 @@ mod calls;
 mod dask;
 mod grid;
 mod kernels;
+mod machine;
 mod memory;
 mod sandbox;
 mod start;
@@ -16,7 +17,7 @@ use clap::Parser;
 /// Measures grid.
 #[derive(Parser)]
 struct Bench {
-    /// Which: sandbox, calls, latency, start, kernels, memory, traps. All if none is named.
+    /// Which: sandbox, machine, calls, latency, start, kernels, memory, traps. All if none is named.
     names: Vec<String>,
     /// Leave the peers out.
     #[arg(long)]
@@ -33,6 +34,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("kernels") {
         kernels::run()?;
+    }
+    if wanted("machine") {
+        machine::run();
     }
     if wanted("calls") {
         runtime.block_on(calls::throughput(peer))?;
