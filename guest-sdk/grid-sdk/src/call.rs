@@ -53,7 +53,7 @@ pub enum ArgNode {
 }
 
 /// What a caller says about one call; `None` leaves it to the task's author.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct CallOptions {
     /// Higher runs first.
     pub priority: i32,
@@ -63,6 +63,12 @@ pub struct CallOptions {
     pub timeout: Option<Duration>,
     /// Linear memories and tables of the sandbox together, in bytes.
     pub memory_bytes: Option<u64>,
+    /// Names of workers, hosts or labels, of which its worker must have one; any worker if empty.
+    pub workers: Vec<String>,
+    /// Elsewhere if there is no such worker now.
+    pub workers_preferred: bool,
+    /// Abstract resources of its worker that it takes while it runs.
+    pub resources: Vec<(String, f64)>,
 }
 
 impl<T> Call<T> {
@@ -106,6 +112,31 @@ impl<T> Call<T> {
     #[must_use]
     pub fn memory_bytes(self, memory_bytes: u64) -> Self {
         self.with(|node| node.options.memory_bytes = Some(memory_bytes))
+    }
+
+    /// Runs only on a worker of this name, host or label; of several, on any of them. It waits for
+    /// one if there is none.
+    #[must_use]
+    pub fn on(self, name: &str) -> Self {
+        self.with(|node| {
+            node.options.workers.push(name.to_owned());
+            node.options.workers_preferred = false;
+        })
+    }
+
+    /// Runs on a worker of this name, host or label, or elsewhere if there is none.
+    #[must_use]
+    pub fn prefer(self, name: &str) -> Self {
+        self.with(|node| {
+            node.options.workers.push(name.to_owned());
+            node.options.workers_preferred = true;
+        })
+    }
+
+    /// Takes so much of an abstract resource of its worker while it runs, for instance `("GPU", 1.0)`.
+    #[must_use]
+    pub fn resource(self, name: &str, amount: f64) -> Self {
+        self.with(|node| node.options.resources.push((name.to_owned(), amount)))
     }
 
     /// Runs even if an equal call has a result, and shares its own with nobody.

@@ -136,7 +136,7 @@ fn options_change_one_call_and_no_clone_of_it() {
         .impure();
     assert_eq!(plain.node().options, crate::CallOptions::default());
     assert!(plain.node().pure && !tuned.node().pure);
-    let options = tuned.node().options;
+    let options = &tuned.node().options;
     assert_eq!((options.priority, options.retries), (3, Some(4)));
     assert_eq!((options.timeout, options.memory_bytes), (Some(Duration::from_secs(5)), Some(6)));
 }

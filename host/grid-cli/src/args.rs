@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    build, bundles, cancel, compile, completions, demo, deploy, inspect, new, run, scheduler,
-    status, tasks, toolchain, traps, up, worker, workers,
+    build, bundles, cancel, compile, completions, demo, deploy, explain, inspect, new, quarantine,
+    run, scheduler, status, tasks, toolchain, traps, up, worker, workers,
 };
 
 /// A compute grid whose tasks are WebAssembly components, run in sandboxes with hard limits.
@@ -66,6 +66,10 @@ pub(crate) enum Command {
     Tasks(tasks::Tasks),
     Calls(tasks::Calls),
     Traps(traps::Traps),
+    Explain(explain::Explain),
+    Story(explain::Story),
+    #[command(subcommand)]
+    Quarantine(quarantine::Quarantine),
     Cancel(cancel::Cancel),
     Demo(demo::Demo),
     #[command(subcommand)]

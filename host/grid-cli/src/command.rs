@@ -7,8 +7,10 @@ pub(crate) mod compile;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod deploy;
+pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod new;
+pub(crate) mod quarantine;
 pub(crate) mod run;
 pub(crate) mod scheduler;
 pub(crate) mod status;
@@ -44,6 +46,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Tasks(command) => block_on(command.run(&global, output)),
         Command::Calls(command) => block_on(command.run(&global, output)),
         Command::Traps(command) => block_on(command.run(&global, output)),
+        Command::Explain(command) => block_on(command.run(&global, output)),
+        Command::Story(command) => block_on(command.run(&global, output)),
+        Command::Quarantine(command) => block_on(command.run(&global, output)),
         Command::Cancel(command) => block_on(command.run(&global, output)),
         Command::Demo(command) => block_on(command.run(&global)),
         Command::Toolchain(command) => command.run(output),

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use grid_net::{Endpoint, Identity, Kind, channel};
 use grid_proto::message::{Answer, FromClient, Query};
-use grid_proto::report::{BundleInfo, CallInfo, GridStatus, TaskCounts, WorkerInfo};
-use grid_proto::{BundleHash, Key};
+use grid_proto::report::{
+    BundleInfo, CallInfo, GridStatus, QuarantineInfo, StoryStep, TaskCounts, WorkerInfo,
+};
+use grid_proto::{Amount, BundleHash, Key};
 use grid_sdk::{Call, CallNode, FromValue};
 
 use crate::error::ClientError;
@@ -274,6 +276,57 @@ impl Client {
         let (prefix, state) = (prefix.to_owned(), state.map(str::to_owned));
         match self.link.ask(Query::Calls { prefix, state, count_max }).await? {
             Answer::Calls(calls) => Ok(calls),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What happened to the calls whose keys begin with `prefix`, oldest first: the last steps that
+    /// the scheduler remembers.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] for a prefix of less than four digits.
+    pub async fn story(&self, prefix: &str) -> Result<Vec<StoryStep>, ClientError> {
+        match self.link.ask(Query::Story { prefix: prefix.to_owned() }).await? {
+            Answer::Story(steps) => Ok(steps),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The tasks that are refused because of their strikes.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn quarantine(&self) -> Result<Vec<QuarantineInfo>, ClientError> {
+        match self.link.ask(Query::Quarantine).await? {
+            Answer::Quarantine(tasks) => Ok(tasks),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Lets a task, `bundle@version:task`, run again, or all; gives how many were refused.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if the task is not in quarantine.
+    pub async fn clear_quarantine(&self, task: Option<&str>) -> Result<u32, ClientError> {
+        let task = task.map(str::to_owned);
+        match self.link.ask(Query::ClearQuarantine { task }).await? {
+            Answer::Cleared(cleared) => Ok(cleared),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Changes what a worker offers of abstract resources, from now on. Calls that run go on.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is no worker of this name.
+    pub async fn set_resources(
+        &self,
+        worker: &str,
+        resources: Vec<(String, Amount)>,
+    ) -> Result<(), ClientError> {
+        let worker = worker.to_owned();
+        match self.link.ask(Query::SetResources { worker, resources }).await? {
+            Answer::Workers(_) => Ok(()),
             other => Err(unexpected(&other)),
         }
     }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use grid_proto::message::Submission;
 use grid_proto::order::Graph;
 use grid_proto::{
-    Arg, BundleHash, CallOptions, CallSpec, Codec, Key, TaskLimits, TaskRef, Value, call,
+    Amount, Arg, BundleHash, CallOptions, CallSpec, Codec, Key, Pins, TaskLimits, TaskRef, Value,
+    call,
 };
 use grid_sdk::{ArgNode, CallNode};
 
@@ -110,11 +111,24 @@ impl Plan {
             .options
             .timeout
             .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+        let pins = (!node.options.workers.is_empty()).then(|| Pins {
+            any_of: node.options.workers.clone(),
+            prefer: node.options.workers_preferred,
+        });
+        let amount = |(name, units): &(String, f64)| {
+            let amount = Amount::from_units(*units).ok_or_else(|| {
+                ClientError::Value(format!(
+                    "{units} of `{name}`: a number from 0 to 1e9 is expected"
+                ))
+            });
+            Ok::<_, ClientError>((name.clone(), amount?))
+        };
         let options = CallOptions {
             priority: node.options.priority,
             retries: node.options.retries,
             limits: TaskLimits { memory_bytes: node.options.memory_bytes, timeout_ms },
-            ..CallOptions::default()
+            pins,
+            resources: node.options.resources.iter().map(amount).collect::<Result<_, _>>()?,
         };
         let (bundle, task) = (bundle(node.bundle)?, node.task.to_owned());
         self.add_raw(RawCall { bundle, task, pure: node.pure, args, options })

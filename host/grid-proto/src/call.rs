@@ -80,6 +80,13 @@ impl Amount {
     }
 }
 
+impl serde::Serialize for Amount {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[expect(clippy::cast_precision_loss, reason = "amounts are bounded")]
+        serializer.serialize_f64(self.0 as f64 / Self::PARTS as f64)
+    }
+}
+
 impl std::fmt::Display for Amount {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         #[expect(clippy::cast_precision_loss, reason = "amounts are bounded")]

@@ -97,6 +97,13 @@ pub enum Query {
         /// Prefix of the key, at least four digits.
         prefix: String,
     },
+    /// From now on this worker offers these abstract resources. Answered by the workers.
+    SetResources {
+        /// Its name.
+        worker: String,
+        /// By name.
+        resources: Vec<(String, Amount)>,
+    },
     /// The tasks that are refused.
     Quarantine,
     /// Take this task, `bundle@version:task`, out of quarantine, or all.

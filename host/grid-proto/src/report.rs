@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::bundle::BundleDescription;
+use crate::call::Amount;
 use crate::failure::Failure;
 use crate::id::{Attempt, BundleHash, Key, WorkerId};
 
@@ -48,6 +49,15 @@ pub struct TaskCounts {
     pub peak_memory_bytes: u64,
 }
 
+/// One abstract resource of a worker.
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ResourceUse {
+    /// All of it.
+    pub offered: Amount,
+    /// What calls in the worker's hands take.
+    pub taken: Amount,
+}
+
 /// A worker as the scheduler knows it.
 #[derive(Archive, Serialize, Deserialize, serde::Serialize, Clone, PartialEq, Eq, Debug)]
 pub struct WorkerInfo {
@@ -59,8 +69,18 @@ pub struct WorkerInfo {
     pub address: String,
     /// Its process.
     pub pid: u32,
+    /// The host that it runs on.
+    pub host: String,
+    /// What else calls may name to be placed on it.
+    pub labels: Vec<String>,
+    /// What it offers of abstract resources, and what calls take of that now.
+    pub resources: BTreeMap<String, ResourceUse>,
+    /// Bytes that its inputs and results may hold.
+    pub memory_bytes: u64,
     /// Calls that it runs at a time.
     pub slots: u32,
+    /// Calls that are held back for it.
+    pub held_back: u32,
     /// Calls that it was given and has not finished.
     pub in_hand: u32,
     /// Calls that it said it is executing.

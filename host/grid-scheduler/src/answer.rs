@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use grid_proto::message::{Answer, Query, Refusal};
 use grid_proto::report::{CallInfo, GridStatus, TaskCounts, WorkerInfo};
-use grid_proto::{ClientId, RequestId, WorkerId};
+use grid_proto::{Amount, ClientId, RequestId, WorkerId};
 
 use crate::call::{Call, CallId, State};
 use crate::counts::Counts;
@@ -24,6 +24,7 @@ impl Scheduler {
                 Answer::Calls(self.call_infos(&prefix, state.as_deref(), count_max))
             }
             Query::Story { prefix } => self.story_of(&prefix),
+            Query::SetResources { worker, resources } => self.on_set_resources(&worker, resources),
             Query::Quarantine => Answer::Quarantine(self.quarantined()),
             Query::ClearQuarantine { task } => match self.clear_quarantine(task.as_deref()) {
                 0 if task.is_some() => {
@@ -52,7 +53,6 @@ impl Scheduler {
             Counts::labelled(self.counts.total(), !self.workers.is_empty())
                 .map(|(label, count)| (label.to_owned(), count))
                 .collect();
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         GridStatus {
             clients: count(self.clients.len()),
             workers: count(self.workers.len()),
@@ -86,14 +86,31 @@ impl Scheduler {
         Answer::Story(self.story.of(prefix, self.now, name))
     }
 
+    fn on_set_resources(&mut self, name: &str, resources: Vec<(String, Amount)>) -> Answer {
+        let found = self.workers.iter().find(|(_, worker)| worker.name == name);
+        let Some(id) = found.map(|(id, _)| id) else {
+            let message = format!("no worker `{name}` is connected; `grid workers` lists them");
+            return Answer::Refused(Refusal::Unavailable { message });
+        };
+        self.workers.set_resources(id, resources);
+        self.rehouse_all_of(id);
+        self.house_the_homeless();
+        Answer::Workers(self.worker_infos())
+    }
+
     fn worker_infos(&self) -> Vec<WorkerInfo> {
         let info = |(id, worker): (WorkerId, &crate::worker::Worker)| WorkerInfo {
             id,
             name: worker.name.clone(),
             address: worker.address.clone(),
+            host: worker.host.clone(),
+            labels: worker.labels.clone(),
+            resources: worker.resource_uses(),
+            memory_bytes: worker.memory_bytes,
+            held_back: count(worker.backlog.len()),
             pid: worker.pid,
             slots: worker.slots,
-            in_hand: u32::try_from(worker.in_hand.len()).unwrap_or(u32::MAX),
+            in_hand: count(worker.in_hand.len()),
             executing: worker.executing,
             objects: worker.holds.len() as u64,
             object_bytes: worker.held_bytes,
@@ -145,4 +162,8 @@ impl Scheduler {
             _ => call.state.label(),
         }
     }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }

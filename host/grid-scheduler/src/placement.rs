@@ -245,6 +245,16 @@ impl Scheduler {
         }
     }
 
+    /// A worker has changed: what is held back for it may belong somewhere else.
+    pub(crate) fn rehouse_all_of(&mut self, worker: WorkerId) {
+        let Some(state) = self.workers.of(worker) else { return };
+        let backlog: Vec<_> = state.backlog.iter().collect();
+        for id in &backlog {
+            self.dequeue(*id);
+        }
+        self.rehouse(worker, backlog.into_iter());
+    }
+
     /// A worker is gone: what was held back for it belongs somewhere else.
     pub(crate) fn rehouse(&mut self, gone: WorkerId, backlog: impl Iterator<Item = CallId>) {
         for id in backlog {

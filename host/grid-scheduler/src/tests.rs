@@ -3,6 +3,7 @@
 mod deploy;
 mod grid;
 mod loss;
+mod needs;
 mod placement;
 mod submission;
 mod wishes;

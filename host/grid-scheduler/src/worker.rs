@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use grid_proto::message::Assignment;
+use grid_proto::report::ResourceUse;
 use grid_proto::{Amount, TaskId, WorkerId};
 
 use crate::backlog::Backlog;
@@ -110,6 +111,14 @@ impl Worker {
                 }
             }
         }
+    }
+
+    pub(crate) fn resource_uses(&self) -> BTreeMap<String, ResourceUse> {
+        let one = |(name, offered): (&String, &Amount)| {
+            let taken = self.taken.get(name).copied().unwrap_or_default();
+            (name.clone(), ResourceUse { offered: *offered, taken })
+        };
+        self.resources.iter().map(one).collect()
     }
 
     /// The call that it would be given next of those held back for it.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use grid_proto::WorkerId;
+use grid_proto::{Amount, WorkerId};
 
 use crate::call::Needs;
 use crate::config::Config;
@@ -108,6 +108,18 @@ impl Workers {
             forget(&mut self.offering, name, id);
         }
         Some(worker)
+    }
+
+    /// From now on a worker offers this.
+    pub(crate) fn set_resources(&mut self, id: WorkerId, resources: Vec<(String, Amount)>) {
+        let Some(worker) = self.list.get(&id) else { return };
+        for name in worker.resources.keys() {
+            forget(&mut self.offering, name, id);
+        }
+        for (name, _) in &resources {
+            self.offering.entry(name.clone()).or_default().insert(id);
+        }
+        self.change(id, |worker| worker.resources = resources.into_iter().collect());
     }
 
     /// Who was told where this worker listens.

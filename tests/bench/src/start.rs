@@ -48,7 +48,7 @@ pub(crate) async fn run(peer: bool) -> anyhow::Result<()> {
                 cache_dir: Some(home.path().join("native")),
                 ..EngineConfig::default()
             },
-            listen: None,
+            ..EmbeddedConfig::default()
         })?;
         let client = grid.client().await?;
         client.deploy(&noop, false).await?;

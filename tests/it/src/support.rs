@@ -52,7 +52,7 @@ impl Grid {
             slots,
             state_dir: state.path().to_owned(),
             engine,
-            listen: None,
+            ..EmbeddedConfig::default()
         })
         .unwrap();
         let client = embedded.client().await.unwrap();

@@ -7,7 +7,7 @@ use grid_client::{Client, ClientError, Future, RawCall};
 use grid_embedded::{Embedded, EmbeddedConfig};
 use grid_proto::message::Refusal;
 use grid_proto::report::BundleInfo;
-use grid_proto::{Arg, CallOptions, Codec, TaskDescription, TaskLimits, Value};
+use grid_proto::{Amount, Arg, CallOptions, Codec, Pins, TaskDescription, TaskLimits, Value};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value as Json, json};
 
@@ -16,7 +16,7 @@ use crate::args::Global;
 use crate::error::{CliError, failure_code};
 use crate::json;
 use crate::output::{Output, write_out};
-use crate::size;
+use crate::{resource, size};
 
 /// Run a task and print its result as JSON.
 #[derive(Args, Debug)]
@@ -47,6 +47,15 @@ pub(crate) struct Run {
     /// Memory that the call may use.
     #[arg(long, value_parser = size::parse)]
     memory: Option<u64>,
+    /// Run only on a worker of this name, host or label; may be given several times.
+    #[arg(long = "on", value_name = "NAME", conflicts_with = "preferred")]
+    required: Vec<String>,
+    /// Run on a worker of this name, host or label if there is one; may be given several times.
+    #[arg(long = "prefer", value_name = "NAME")]
+    preferred: Vec<String>,
+    /// Take so much of an abstract resource of the worker, for instance `GPU=1`.
+    #[arg(long = "resource", value_name = "NAME=AMOUNT", value_parser = resource::parse)]
+    resources: Vec<(String, Amount)>,
     /// Run even if an equal call has a result.
     #[arg(long)]
     impure: bool,
@@ -70,6 +79,7 @@ impl Run {
             slots: self.sandbox.slots_or(processors),
             state_dir,
             engine: self.sandbox.engine()?,
+            scheduler: grid_scheduler::Config::default(),
             listen: None,
         })?;
         let client = grid.client().await?;
@@ -212,9 +222,18 @@ impl Run {
                 priority: self.priority,
                 retries: self.retries,
                 limits: TaskLimits { memory_bytes: self.memory, timeout_ms },
-                ..CallOptions::default()
+                pins: self.pins(),
+                resources: self.resources.clone(),
             },
         })
+    }
+}
+
+impl Run {
+    fn pins(&self) -> Option<Pins> {
+        let prefer = self.required.is_empty();
+        let any_of = if prefer { &self.preferred } else { &self.required };
+        (!any_of.is_empty()).then(|| Pins { any_of: any_of.clone(), prefer })
     }
 }
 

@@ -20,9 +20,58 @@ pub(crate) struct SchedulerCommand {
     /// Where bundles are kept. By default `~/.local/share/grid/state`.
     #[arg(long, env = "GRID_STATE", value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    scheduling: SchedulingArgs,
     /// Stop when standard input closes.
     #[arg(long, hide = true)]
     stop_with_stdin: bool,
+}
+
+/// What an operator says about scheduling.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct SchedulingArgs {
+    /// To how many times its slots a worker is filled with calls whose length is not known to be
+    /// short; `inf` holds nothing back.
+    #[arg(long, default_value_t = 1.1, value_name = "FACTOR")]
+    saturation: f64,
+    /// Deaths of workers that a call may cause before it fails as killed-worker.
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    allowed_failures: usize,
+    /// Strikes (traps, limits hit, deaths of workers; never errors that a task returns) after
+    /// which a task is refused; 0 for any number.
+    #[arg(long, default_value_t = 1_000, value_name = "N")]
+    quarantine_after: u32,
+}
+
+impl SchedulingArgs {
+    pub(crate) fn config(&self) -> Result<grid_scheduler::Config, CliError> {
+        let wrong = || {
+            let saturation = self.saturation;
+            CliError::Usage(format!("`{saturation}` is not a saturation: above 0, or `inf`"))
+        };
+        if self.saturation.is_nan() || self.saturation <= 0.0 {
+            return Err(wrong());
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        let saturation_percent = (self.saturation * 100.0).round() as u32;
+        let defaults = grid_scheduler::Config::default();
+        Ok(grid_scheduler::Config {
+            seed: u64::from(std::process::id()),
+            saturation_percent: saturation_percent.max(1),
+            allowed_failures: self.allowed_failures,
+            quarantine_strikes: self.quarantine_after,
+            ..defaults
+        })
+    }
+
+    /// The same options, for a process that is started with them.
+    pub(crate) fn to_args(&self) -> Vec<String> {
+        vec![
+            format!("--saturation={}", self.saturation),
+            format!("--allowed-failures={}", self.allowed_failures),
+            format!("--quarantine-after={}", self.quarantine_after),
+        ]
+    }
 }
 
 impl SchedulerCommand {
@@ -31,10 +80,7 @@ impl SchedulerCommand {
         let endpoint = Endpoint::quic(self.listen, &identity)?;
         let config = ServerConfig {
             state_dir: self.state_dir.unwrap_or_else(default_state_dir),
-            scheduler: grid_scheduler::Config {
-                seed: u64::from(std::process::id()),
-                ..grid_scheduler::Config::default()
-            },
+            scheduler: self.scheduling.config()?,
         };
         let server = Server::new(config, endpoint.clone())?;
         write_out(&format!("scheduler listening on {}", endpoint.address()));

@@ -1,36 +1,54 @@
-use clap::Args;
+use clap::{Args, Subcommand};
+use grid_proto::Amount;
+use grid_proto::report::WorkerInfo;
 
 use crate::args::Global;
 use crate::error::CliError;
 use crate::output::Output;
-use crate::size;
 use crate::table::table;
+use crate::{resource, size};
 
 /// List the workers.
 #[derive(Args, Debug)]
-pub(crate) struct Workers {}
+pub(crate) struct Workers {
+    #[command(subcommand)]
+    change: Option<Change>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Change {
+    /// Change what a worker offers of abstract resources; what is not named it offers no more.
+    Set {
+        /// The worker's name.
+        worker: String,
+        /// What it offers from now on, for instance `GPU=2`.
+        #[arg(value_name = "NAME=AMOUNT", value_parser = resource::parse)]
+        resources: Vec<(String, Amount)>,
+    },
+}
 
 impl Workers {
     pub(crate) async fn run(self, global: &Global, output: Output) -> Result<(), CliError> {
-        let workers = global.connect().await?.workers().await?;
+        let client = global.connect().await?;
+        if let Some(Change::Set { worker, resources }) = self.change {
+            client.set_resources(&worker, resources).await?;
+        }
+        let workers = client.workers().await?;
         output.show(&workers, |workers| {
-            let rows: Vec<_> = workers
-                .iter()
-                .map(|worker| {
-                    vec![
-                        worker.name.clone(),
-                        worker.pid.to_string(),
-                        worker.address.clone(),
-                        format!("{}/{}", worker.executing, worker.slots),
-                        worker.in_hand.to_string(),
-                        format!("{} ({})", worker.objects, size::human(worker.object_bytes)),
-                        size::human(worker.resident_bytes),
-                        worker.descriptors.to_string(),
-                    ]
-                })
-                .collect();
-            let header =
-                ["WORKER", "PID", "ADDRESS", "BUSY", "IN HAND", "OBJECTS", "MEMORY", "DESCRIPTORS"];
+            let rows: Vec<_> = workers.iter().map(row).collect();
+            let header = [
+                "WORKER",
+                "PID",
+                "ADDRESS",
+                "BUSY",
+                "IN HAND",
+                "HELD BACK",
+                "OBJECTS",
+                "MEMORY",
+                "DESCRIPTORS",
+                "LABELS",
+                "RESOURCES",
+            ];
             match rows.is_empty() {
                 true => "no workers; `grid worker` starts one".to_owned(),
                 false => table(&header, &rows),
@@ -38,4 +56,22 @@ impl Workers {
         })?;
         Ok(())
     }
+}
+
+fn row(worker: &WorkerInfo) -> Vec<String> {
+    let resources = worker.resources.iter();
+    let resources = resources.map(|(name, used)| format!("{name}={}/{}", used.taken, used.offered));
+    vec![
+        worker.name.clone(),
+        worker.pid.to_string(),
+        worker.address.clone(),
+        format!("{}/{}", worker.executing, worker.slots),
+        worker.in_hand.to_string(),
+        worker.held_back.to_string(),
+        format!("{} ({})", worker.objects, size::human(worker.object_bytes)),
+        size::human(worker.resident_bytes),
+        worker.descriptors.to_string(),
+        worker.labels.join(" "),
+        resources.collect::<Vec<_>>().join(" "),
+    ]
 }

@@ -74,19 +74,23 @@ impl Grid {
         slots: u32,
         holds: Vec<(Key, ObjectMeta)>,
     ) -> Out {
-        let registration = Registration {
+        let registration = Registration { holds, ..self.registration(id, name, pid, slots) };
+        self.tell(Event::WorkerConnected(WorkerId(id), registration))
+    }
+
+    pub(super) fn registration(&self, id: u32, name: &str, pid: u32, slots: u32) -> Registration {
+        Registration {
             name: name.to_owned(),
             address: format!("{name}:1"),
-            host: "host".to_owned(),
+            host: format!("host-{id}"),
             labels: Vec::new(),
             resources: Vec::new(),
             memory_bytes: 1 << 30,
             pid,
             slots,
-            holds,
+            holds: Vec::new(),
             in_hand: Vec::new(),
-        };
-        self.tell(Event::WorkerConnected(WorkerId(id), registration))
+        }
     }
 
     pub(super) fn submit(&mut self, client: ClientId, calls: &[CallSpec], wanted: &[Key]) -> Out {
