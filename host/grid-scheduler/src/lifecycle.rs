@@ -9,6 +9,7 @@ use smallvec::smallvec;
 
 use crate::call::{CallId, Processing, State};
 use crate::machine::Scheduler;
+use crate::story::Cause;
 
 impl Scheduler {
     /// The only writer of a call's state.
@@ -32,6 +33,7 @@ impl Scheduler {
 
     /// Does a turn's share of what was begun.
     pub(crate) fn go_on(&mut self) {
+        self.story.cause = Cause::Own("submissions");
         let mut left = self.config.turn_calls_max.max(1);
         while left > 0 {
             left -= 1;

@@ -1,0 +1,119 @@
+//! What is large is done in turns, and keeps nobody waiting.
+
+use grid_proto::message::{FromClient, Submission};
+use grid_proto::{ClientId, RequestId};
+
+use super::grid::{ANN, BOB, Grid, Out, call, key, tasks};
+use crate::{Config, Event, Now};
+
+fn grid() -> Grid {
+    let mut grid = Grid::with(Config { turn_calls_max: 10, lookahead_us: 0, ..Config::default() });
+    grid.worker(9, 1);
+    grid
+}
+
+/// One turn, and no more.
+fn turn(grid: &mut Grid) -> Out {
+    grid.machine.flush(grid.now);
+    grid.machine.check().unwrap();
+    Out(std::iter::from_fn(|| grid.machine.poll_action()).collect())
+}
+
+fn say(grid: &mut Grid, client: ClientId, message: FromClient) {
+    grid.machine.handle(grid.now, Event::Client(client, message));
+}
+
+/// A thousand calls, in one piece.
+fn thousand() -> Submission {
+    Submission {
+        request: RequestId(1),
+        tasks: tasks(),
+        calls: (0..1_000).map(|n| call(n, &[])).collect(),
+        wanted: (0..1_000).map(key).collect(),
+        ..Submission::default()
+    }
+}
+
+fn one(number: u64) -> Submission {
+    let (calls, wanted) = (vec![call(number, &[])], vec![key(number)]);
+    Submission { request: RequestId(2), tasks: tasks(), calls, wanted, ..Submission::default() }
+}
+
+#[test]
+fn a_call_of_somebody_else_starts_in_the_midst_of_a_large_submission() {
+    let mut grid = grid();
+    say(&mut grid, ANN, FromClient::Submit(thousand()));
+    turn(&mut grid);
+    assert_eq!(grid.machine.poll_timeout(), Some(grid.now), "there is more to do");
+    let mut urgent = one(5_000);
+    urgent.calls[0].options.priority = 1;
+    say(&mut grid, BOB, FromClient::Submit(urgent));
+    grid.machine.handle(
+        grid.now,
+        Event::WorkerConnected(grid_proto::WorkerId(10), grid.registration(10, "w10", 10, 1)),
+    );
+    let mut turns = 0;
+    while !turn(&mut grid).placed().iter().any(|(_, number, _)| *number == 5_000) {
+        turns += 1;
+        assert!(turns < 5, "it waits for all the others");
+    }
+    assert!(grid.machine.has_leftovers(), "the large one is not done");
+    grid.settle();
+    assert_eq!(grid.calls().len(), 1_001);
+    assert_ne!(grid.machine.poll_timeout(), Some(Now(1)), "nothing is left to do");
+}
+
+#[test]
+fn who_leaves_in_the_midst_leaves_nothing_behind() {
+    for turns in [0, 1, 50, 120, 190] {
+        let mut grid = grid();
+        say(&mut grid, ANN, FromClient::Submit(thousand()));
+        (0..turns).for_each(|_| drop(turn(&mut grid)));
+        grid.machine.handle(grid.now, Event::ClientGone(ANN));
+        turn(&mut grid);
+        grid.settle();
+        assert!(grid.calls().is_empty(), "after {turns} turns");
+    }
+}
+
+#[test]
+fn what_is_let_go_before_its_turn_does_not_start() {
+    let mut grid = grid();
+    say(&mut grid, ANN, FromClient::Submit(thousand()));
+    turn(&mut grid);
+    say(&mut grid, ANN, FromClient::Release((10..1_000).map(key).collect()));
+    turn(&mut grid);
+    grid.settle();
+    assert_eq!(grid.calls().len(), 10);
+}
+
+#[test]
+fn an_unfinished_submission_holds_nothing_that_others_want_and_ends_with_its_client() {
+    let mut grid = grid();
+    let mut piece = thousand();
+    piece.more = true;
+    say(&mut grid, ANN, FromClient::Submit(piece));
+    grid.settle();
+    assert!(grid.calls().iter().all(|call| call.state == "released"));
+    // Somebody else wants one of them: it runs, its result goes when nobody wants it.
+    let out = grid.submit(BOB, &[call(3, &[])], &[key(3)]);
+    assert_eq!(out.placed(), [(9, 3, 0)]);
+    assert_eq!(grid.finish(9, 3, 0, 1).ready(BOB), [3]);
+    grid.say(BOB, FromClient::Release(vec![key(3)]));
+    grid.tell(Event::ClientGone(ANN));
+    assert!(grid.calls().is_empty());
+}
+
+#[test]
+fn a_refused_submission_takes_no_interest_away_that_was_there_before() {
+    let mut grid = grid();
+    grid.submit(ANN, &[call(1, &[])], &[key(1)]);
+    let mut bad = one(2);
+    bad.calls.insert(0, call(1, &[]));
+    bad.calls.push(call(3, &[77]));
+    bad.wanted = vec![key(1), key(2)];
+    say(&mut grid, ANN, FromClient::Submit(bad));
+    assert!(grid.settle().refusal().is_some());
+    assert_eq!(grid.calls().len(), 1);
+    assert_eq!(grid.finish(9, 1, 0, 1).ready(ANN), [1]);
+}
