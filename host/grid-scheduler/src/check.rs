@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use grid_proto::WorkerId;
+use grid_proto::{Amount, WorkerId};
 
 use crate::call::{Call, CallId, Processing, Queue, State};
 use crate::counts::Counts;
 use crate::machine::Scheduler;
 use crate::submit::{Partial, Starting};
+use crate::worker::Worker;
 
 impl Scheduler {
     /// Verifies every invariant of the machine.
@@ -46,6 +47,7 @@ impl Scheduler {
             ensure(calls == worker.in_hand.len(), &format!("{name}: in hand"))?;
             ensure(load_us == worker.load_us, &format!("{name}: load"))?;
             ensure(executing == worker.executing, &format!("{name}: executing"))?;
+            ensure(self.taken_of(worker) == worker.taken, &format!("{name}: resources"))?;
             ensure(worker.outbox.is_empty(), &format!("{name}: unsent assignments"))?;
             let mut bytes = 0;
             for held in &worker.holds {
@@ -65,6 +67,16 @@ impl Scheduler {
             }
         }
         Ok(())
+    }
+
+    /// What calls in a worker's hands take of its resources.
+    fn taken_of(&self, worker: &Worker) -> BTreeMap<String, Amount> {
+        let mut taken = BTreeMap::<String, Amount>::new();
+        let needs = worker.in_hand.iter().filter_map(|id| self.calls[*id].needs());
+        for (name, amount) in needs.flat_map(|needs| &needs.resources) {
+            taken.entry(name.clone()).or_default().0 += amount.0;
+        }
+        taken
     }
 
     fn check_staged(&self) -> Result<(), String> {

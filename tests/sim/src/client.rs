@@ -33,12 +33,14 @@ pub(crate) struct SimClient {
     pub(crate) dropped: Vec<Key>,
     /// How many different calls of one form there are, in tenths of the usual.
     salts: u64,
+    /// Some of its calls are pinned or take resources.
+    needs: bool,
     pub(crate) cancels: bool,
     pub(crate) forces: bool,
 }
 
 impl SimClient {
-    pub(crate) fn new(turns: u64, salts: u64, cancels: bool, forces: bool) -> Self {
+    pub(crate) fn new(turns: u64, salts: u64, needs: bool, cancels: bool, forces: bool) -> Self {
         Self {
             link: None,
             futures: BTreeMap::new(),
@@ -47,6 +49,7 @@ impl SimClient {
             open: BTreeMap::new(),
             dropped: Vec::new(),
             salts,
+            needs,
             cancels,
             forces,
         }
@@ -96,11 +99,13 @@ impl SimClient {
         held: &[Key],
         rng: &mut Rng,
     ) -> Vec<FromClient> {
-        let mut graph = Graph::draw(held, self.salts, rng);
+        let mut graph = Graph::draw(held, self.salts, self.needs, rng);
         self.requests += 1;
         let request = RequestId(self.requests);
         if rng.chance(8) {
             graph.spoil(rng);
+            // Until it is refused, others may come to share its calls.
+            graph.calls.iter().for_each(|call| oracle.needs.on_submit(call));
             self.open.insert(request, (Vec::new(), true));
             return graph.submissions(request, rng).into_iter().map(FromClient::Submit).collect();
         }

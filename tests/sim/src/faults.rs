@@ -12,6 +12,8 @@ pub(crate) enum Fault {
     Silence,
     /// A connection stands still for a while.
     Pause,
+    /// Two workers cannot reach each other, or can again.
+    Part,
     /// A worker process dies and is started anew.
     Kill,
     /// A message that the scheduler had before comes again, perhaps of a connection that is over.
@@ -47,6 +49,7 @@ impl Faults {
             Fault::Cut,
             Fault::Silence,
             Fault::Pause,
+            Fault::Part,
             Fault::Kill,
             Fault::ReplayUp,
             Fault::ReplayDown,

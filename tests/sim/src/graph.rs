@@ -4,6 +4,7 @@
 use grid_proto::message::Submission;
 use grid_proto::{Arg, CallOptions, CallSpec, Codec, Key, RequestId, TaskRef, Value};
 
+use crate::needs;
 use crate::rng::Rng;
 use crate::task::{self, BUNDLE, INPUTS_MAX, Kind};
 
@@ -14,13 +15,15 @@ pub(crate) struct Graph {
     pub(crate) calls: Vec<CallSpec>,
     pub(crate) wanted: Vec<Key>,
     salts: u64,
+    /// Some calls are pinned or take resources.
+    needs: bool,
 }
 
 impl Graph {
     /// A graph that may read what its client holds already. `salts` tells, in tenths of the usual, how
     /// many different calls of one form there are: few make clients want the same ones.
-    pub(crate) fn draw(held: &[Key], salts: u64, rng: &mut Rng) -> Self {
-        let mut graph = Self { salts, ..Self::default() };
+    pub(crate) fn draw(held: &[Key], salts: u64, needs: bool, rng: &mut Rng) -> Self {
+        let mut graph = Self { salts, needs, ..Self::default() };
         let mut roots = match rng.index(5) {
             0 => graph.wide(rng),
             1 => graph.chain(held, rng),
@@ -109,7 +112,8 @@ impl Graph {
             self.tasks.len() - 1
         });
         let priority = if rng.chance(10) { 1 } else { 0 };
-        let options = CallOptions { priority, ..CallOptions::default() };
+        let (pins, resources) = needs::draw(self.needs, rng);
+        let options = CallOptions { priority, pins, resources, ..CallOptions::default() };
         let task = u32::try_from(task).expect("tasks are few");
         self.calls.push(CallSpec { key, task, args, options });
         key

@@ -47,14 +47,18 @@ mod client;
 mod faults;
 mod graph;
 mod history;
+mod host;
+mod needs;
 mod network;
 mod oracle;
+mod peers;
 mod rng;
 mod run;
 mod strike;
 mod task;
 #[cfg(test)]
 mod tests;
+mod users;
 mod worker;
 mod world;
 

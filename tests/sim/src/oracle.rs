@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use grid_proto::{Arg, Attempt, Failure, FailureKind, Key, WorkerId};
 
 use crate::graph::Graph;
+use crate::needs::Needs;
 use crate::task::{self, Hash, Kind};
 
 #[derive(Debug)]
@@ -33,12 +34,14 @@ pub(crate) struct Oracle {
     runs: BTreeMap<(Key, Attempt), BTreeSet<WorkerId>>,
     names: BTreeMap<WorkerId, String>,
     lost: BTreeSet<WorkerId>,
+    pub(crate) needs: Needs,
 }
 
 impl Oracle {
     /// A client submits this.
     pub(crate) fn on_submit(&mut self, graph: &Graph, poison_percent: u64) {
         for call in &graph.calls {
+            self.needs.on_submit(call);
             if self.recipes.contains_key(&call.key) {
                 continue;
             }
@@ -57,8 +60,15 @@ impl Oracle {
         }
     }
 
-    pub(crate) fn on_run(&mut self, worker: WorkerId, key: Key, attempt: Attempt) {
+    pub(crate) fn on_run(
+        &mut self,
+        worker: WorkerId,
+        key: Key,
+        attempt: Attempt,
+    ) -> Result<(), String> {
+        self.needs.check_run(worker, &key)?;
         self.runs.entry((key, attempt)).or_default().insert(worker);
+        Ok(())
     }
 
     pub(crate) fn on_worker(&mut self, worker: WorkerId, name: &str) {

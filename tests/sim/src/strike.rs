@@ -37,6 +37,15 @@ impl World {
                     self.network.pause(link, until);
                 }
             }
+            Fault::Part => {
+                let places = self.workers.len();
+                let faults = &mut self.streams.faults;
+                let (one, other) = (faults.index(places), faults.index(places));
+                let pair = (one.min(other), one.max(other));
+                if one != other && !self.parted.remove(&pair) {
+                    self.parted.insert(pair);
+                }
+            }
             Fault::Kill => {
                 let place = self.streams.faults.index(self.workers.len());
                 if self.workers[place].alive {

@@ -11,6 +11,7 @@ use grid_worker::agent::{Action, Agent, Execution};
 
 use crate::agenda::{Agenda, Event, LinkId, Process, WorkerEvent};
 use crate::faults::Faults;
+use crate::needs;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
 use crate::task::{self, Hash, Kind};
@@ -106,9 +107,9 @@ impl SimWorker {
 
     pub(crate) fn registration(&self) -> FromWorker {
         FromWorker::Register(Registration {
-            host: "host".to_owned(),
-            labels: Vec::new(),
-            resources: Vec::new(),
+            host: format!("h{}", self.place / 2),
+            labels: needs::labels(self.place),
+            resources: needs::resources(self.place),
             memory_bytes: 1 << 30,
             name: self.name.clone(),
             address: self.address(),

@@ -1,0 +1,173 @@
+//! The scheduler's host: messages to the machine, and what it wants done.
+
+use std::collections::BTreeMap;
+
+use grid_proto::message::{FromClient, FromWorker, Outcome, ToClient, ToWorker};
+use grid_proto::{ClientId, WorkerId};
+use grid_scheduler::{Action, Event as Input, Now};
+
+use crate::agenda::{Event, LinkId};
+use crate::network::Peer;
+use crate::strike::PROBE;
+use crate::world::{TIMER_US, World};
+
+impl World {
+    pub(crate) fn now(&self) -> Now {
+        Now(self.agenda.now)
+    }
+
+    pub(crate) fn tell(&mut self, input: Input) {
+        let now = self.now();
+        self.machine.handle(now, input);
+        self.plan_flush();
+    }
+
+    /// The host takes several batches before it looks at what the machine wants.
+    pub(crate) fn plan_flush(&mut self) {
+        if !self.flush_planned {
+            self.flush_planned = true;
+            let delay = self.streams.network.pick(&[0, 0, 10, 300]);
+            self.agenda.after(delay, Event::Flush);
+        }
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<(), String> {
+        let now = self.now();
+        self.machine.flush(now);
+        if self.machine.poll_timeout().is_some_and(|at| at <= now) {
+            self.plan_flush();
+        }
+        self.take_actions();
+        let mut to_clients = BTreeMap::<LinkId, Vec<ToClient>>::new();
+        let mut to_workers = BTreeMap::<LinkId, Vec<ToWorker>>::new();
+        for action in std::mem::take(&mut self.actions) {
+            match action {
+                Action::ToClient(PROBE, _) => {}
+                Action::ToClient(id, message) => to_clients.entry(id.0).or_default().push(message),
+                Action::ToWorker(id, message) => {
+                    if let ToWorker::Run(assignments) = &message {
+                        for run in assignments {
+                            self.oracle.on_run(id, run.key, run.attempt)?;
+                        }
+                    }
+                    to_workers.entry(id.0).or_default().push(message);
+                }
+                Action::CloseWorker(id, _) => {
+                    self.oracle.on_worker_lost(id);
+                    // What is on its way to the scheduler still arrives, and is stale.
+                    let network = &mut self.streams.network;
+                    let at = self.network.down(id.0, self.agenda.now, network);
+                    self.agenda.at(at, Event::LostByPeer(id.0));
+                    self.agenda.at(at + network.range(0, 5_000), Event::LostByScheduler(id.0));
+                }
+                Action::BundleAccepted(..) => self.deployed = true,
+                Action::BundleRejected(_) => {}
+            }
+        }
+        for (link, batch) in to_clients {
+            let at = self.network.down(link, self.agenda.now, &mut self.streams.network);
+            self.agenda.at(at, Event::ToClient(link, batch));
+        }
+        for (link, batch) in to_workers {
+            let at = self.network.down(link, self.agenda.now, &mut self.streams.network);
+            self.agenda.at(at, Event::ToWorker(link, batch));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn take_actions(&mut self) {
+        while let Some(action) = self.machine.poll_action() {
+            if self.trace.is_some() {
+                self.log(&format!("    {action:?}"));
+            }
+            self.actions.push(action);
+        }
+    }
+
+    pub(crate) fn on_timer(&mut self) {
+        let now = self.now();
+        if self.machine.poll_timeout().is_some_and(|at| at <= now) {
+            self.machine.handle_timeout(now);
+            self.plan_flush();
+        }
+        self.agenda.after(TIMER_US, Event::Timer);
+    }
+
+    pub(crate) fn on_from_client(&mut self, link: LinkId, batch: Vec<FromClient>) {
+        if self.is_over(link) {
+            return;
+        }
+        for message in batch {
+            self.tell(Input::Client(ClientId(link), message));
+        }
+    }
+
+    pub(crate) fn on_from_worker(
+        &mut self,
+        link: LinkId,
+        batch: Vec<FromWorker>,
+    ) -> Result<(), String> {
+        if self.is_over(link) {
+            return Ok(());
+        }
+        let id = WorkerId(link);
+        for message in batch {
+            self.history.on_from_worker(id, &message);
+            let ends =
+                matches!(message, FromWorker::Finished { .. } | FromWorker::MissingInputs { .. });
+            let percent = self.faults.twice_percent;
+            if ends && self.faults.strikes(percent, &mut self.streams.faults) {
+                self.tell_of_worker(id, message.clone());
+                self.again(id, message)?;
+            } else {
+                self.tell_of_worker(id, message);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn tell_of_worker(&mut self, id: WorkerId, message: FromWorker) {
+        let ended = match &message {
+            FromWorker::Finished { key, attempt, outcome, .. } => {
+                Some((*key, *attempt, matches!(outcome, Outcome::Failed(_))))
+            }
+            _ => None,
+        };
+        let stale = self.machine.status().stale_messages;
+        self.oracle.needs.on_worker(id, &message);
+        match message {
+            FromWorker::Register(registration) => {
+                self.oracle.on_worker(id, &registration.name);
+                self.tell(Input::WorkerConnected(id, registration));
+            }
+            message => self.tell(Input::Worker(id, message)),
+        }
+        if let Some((key, attempt, failed)) = ended
+            && self.machine.status().stale_messages == stale
+        {
+            self.ends_counted += 1;
+            if failed {
+                self.oracle.on_failed_attempt(key, attempt);
+            }
+        }
+    }
+
+    pub(crate) fn is_over(&mut self, link: LinkId) -> bool {
+        let link = self.network.link(link);
+        link.cut || link.lost_by_scheduler
+    }
+
+    pub(crate) fn on_lost_by_scheduler(&mut self, link: LinkId) {
+        let state = self.network.link(link);
+        if std::mem::replace(&mut state.lost_by_scheduler, true) {
+            return;
+        }
+        match state.peer {
+            Peer::Worker(_) => {
+                self.oracle.on_worker_lost(WorkerId(link));
+                self.tell(Input::WorkerGone(WorkerId(link)));
+            }
+            Peer::Client(_) => self.tell(Input::ClientGone(ClientId(link))),
+        }
+    }
+}
