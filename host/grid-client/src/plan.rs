@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use grid_proto::message::Submission;
-use grid_proto::{
-    Arg, BundleHash, CallOptions, CallSpec, Codec, Key, TaskLimits, TaskRef, Value, call,
-};
+use grid_proto::{Arg, BundleHash, CallOptions, CallSpec, Key, TaskLimits, TaskRef, Value, call};
 use grid_sdk::{ArgNode, CallNode};
 
 use crate::error::ClientError;
+use crate::value::codec_of;
 
 /// Calls that one piece of a submission carries at most.
 const CALLS_PER_PIECE_MAX: usize = 2_000;
@@ -57,16 +56,22 @@ impl Plan {
         Ok(key)
     }
 
-    /// Adds a tree of calls; gives the root's key. `bundle` finds the hash of a bundle's name.
+    /// Adds a tree of calls; gives the root's key. `bundle` finds the hash of a bundle's name,
+    /// `persisted` the key of a node that the grid has and keeps.
     pub(crate) fn add_tree(
         &mut self,
         root: &Arc<CallNode>,
         bundle: &impl Fn(&str) -> Result<BundleHash, ClientError>,
+        persisted: &impl Fn(&Arc<CallNode>) -> Option<Key>,
     ) -> Result<Key, ClientError> {
         // Depth first with a list of its own: a chain may be longer than the stack.
         let mut stack = vec![(Arc::clone(root), false)];
         while let Some((node, inputs_done)) = stack.pop() {
             if self.nodes.contains_key(&Arc::as_ptr(&node)) {
+                continue;
+            }
+            if !inputs_done && let Some(key) = persisted(&node) {
+                self.nodes.insert(Arc::as_ptr(&node), key);
                 continue;
             }
             if inputs_done {
@@ -130,8 +135,8 @@ impl Plan {
         self.calls.len()
     }
 
-    /// The pieces of the submission; the last carries what is wanted.
-    pub(crate) fn into_pieces(self, wanted: Vec<Key>) -> Vec<Submission> {
+    /// The pieces of the submission; the last carries what is wanted and what is detached.
+    pub(crate) fn into_pieces(self, wanted: Vec<Key>, detached: Vec<Key>) -> Vec<Submission> {
         let mut pieces = vec![Submission { tasks: self.tasks, ..Submission::default() }];
         let mut bytes = 0;
         for spec in self.calls {
@@ -151,6 +156,7 @@ impl Plan {
             piece.more = true;
         }
         pieces[last].wanted = wanted;
+        pieces[last].detached = detached;
         pieces
     }
 }
@@ -159,14 +165,6 @@ fn inline_bytes(arg: &Arg) -> usize {
     match arg {
         Arg::Value(value) => value.bytes.len(),
         Arg::Key(key) => key.0.len(),
-    }
-}
-
-fn codec_of(codec: grid_sdk::Codec) -> Codec {
-    match codec {
-        grid_sdk::Codec::Msgpack => Codec::Msgpack,
-        grid_sdk::Codec::Raw => Codec::Raw,
-        grid_sdk::Codec::Arrow => Codec::Arrow,
     }
 }
 

@@ -27,7 +27,13 @@ pub(crate) struct Call {
     pub(crate) active_dependents: u32,
     /// Clients that hold a future on it.
     pub(crate) clients: SmallVec<[ClientId; 2]>,
+    /// Reasons to keep it whatever clients hold, see `kept.rs`; one of them is `detached`.
+    pub(crate) kept: u32,
+    /// It runs to its end, whoever leaves.
+    pub(crate) detached: bool,
     pub(crate) attempt: Attempt,
+    /// What `retries_left` starts with.
+    pub(crate) retries: u32,
     pub(crate) retries_left: u32,
     pub(crate) deaths: Vec<Death>,
     pub(crate) state: State,
@@ -73,7 +79,7 @@ impl Call {
     }
 
     pub(crate) fn is_wanted(&self) -> bool {
-        !self.clients.is_empty() || self.active_dependents > 0
+        !self.clients.is_empty() || self.active_dependents > 0 || self.kept > 0
     }
 
     pub(crate) fn in_memory(&self) -> bool {

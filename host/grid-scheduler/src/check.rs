@@ -52,7 +52,7 @@ impl Scheduler {
                 ensure(listed, "a wanted call does not list its client")?;
             }
         }
-        Ok(())
+        self.check_coordination()
     }
 
     fn check_call(&self, id: CallId, call: &Call) -> Result<(), String> {
@@ -116,6 +116,6 @@ impl Scheduler {
     }
 }
 
-fn ensure(holds: bool, what: &str) -> Result<(), String> {
+pub(crate) fn ensure(holds: bool, what: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what.to_owned()) }
 }

@@ -29,6 +29,8 @@ pub struct Config {
     pub bandwidth_bytes_per_us: u64,
     /// Calls that one submission may hold.
     pub submission_calls_max: usize,
+    /// Bytes of all that is shared by name: datasets, variables, queues, events and topics.
+    pub coordination_bytes_max: u64,
     /// Mixed into the hash of the key index, so that no client can aim at its buckets.
     pub seed: u64,
 }
@@ -43,6 +45,7 @@ impl Default for Config {
             allowed_failures: 3,
             bandwidth_bytes_per_us: 500,
             submission_calls_max: 2_000_000,
+            coordination_bytes_max: 256 << 20,
             seed: 0,
         }
     }

@@ -53,9 +53,11 @@ impl Scheduler {
         for id in gone.wants {
             self.release_unwanted(id);
         }
+        self.forget_client(client);
     }
 
-    /// Drops interest in calls and in all that depends on them; what nobody wants then stops.
+    /// Drops interest in calls and in all that depends on them; what nobody wants then stops. With
+    /// `force`, what is kept under a name fails as cancelled, and keeps its name.
     pub(crate) fn on_cancel(&mut self, client: ClientId, keys: &[Key], force: bool) {
         let roots: Vec<_> = keys.iter().filter_map(|key| self.calls.find(key)).collect();
         let affected = self.with_dependents(roots);
@@ -69,6 +71,9 @@ impl Scheduler {
                     self.announce_cancelled(other, self.calls[*id].key);
                 }
             }
+        }
+        if force {
+            self.cancel_kept(&affected);
         }
         for id in affected {
             self.release_unwanted(id);

@@ -116,6 +116,7 @@ impl Scheduler {
                 }
             }
         }
+        self.end_detachment(id);
         self.drop_inputs(id);
         self.release_unwanted(id);
     }
@@ -139,6 +140,7 @@ impl Scheduler {
             ended.push(id);
         }
         for id in ended {
+            self.end_detachment(id);
             self.drop_inputs(id);
             self.release_unwanted(id);
         }
@@ -193,7 +195,7 @@ impl Scheduler {
         self.calls[id].state = State::Released;
     }
 
-    fn free(&mut self, id: CallId, key: Key) {
+    pub(crate) fn free(&mut self, id: CallId, key: Key) {
         let size = self.calls[id].size();
         for holder in self.calls[id].holders().to_vec() {
             if let Some(worker) = self.workers.of_mut(holder) {

@@ -10,6 +10,7 @@ use crate::call::{CallId, State};
 use crate::calls::Calls;
 use crate::client::Client;
 use crate::config::{Config, Now};
+use crate::coordination::Coordination;
 use crate::event::{Action, Event};
 use crate::fences::Fences;
 use crate::outcome::Leaving;
@@ -26,6 +27,7 @@ pub struct Scheduler {
     pub(crate) bundles: Bundles,
     pub(crate) clients: BTreeMap<ClientId, Client>,
     pub(crate) workers: Workers,
+    pub(crate) coordination: Coordination,
     /// Calls without inputs: they may run anywhere, and are held back until somebody has room.
     pub(crate) unbound: BTreeSet<(Priority, CallId)>,
     /// Calls with inputs: placed at once, near their data.
@@ -48,6 +50,7 @@ impl Scheduler {
             bundles: Bundles::default(),
             clients: BTreeMap::new(),
             workers: Workers::default(),
+            coordination: Coordination::default(),
             unbound: BTreeSet::new(),
             bound: BTreeSet::new(),
             actions: VecDeque::new(),
@@ -90,8 +93,9 @@ impl Scheduler {
     /// When [`Self::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Now> {
-        let oldest = self.workers.iter().map(|(_, worker)| worker.seen).min()?;
-        Some(oldest.after(self.config.worker_ttl_us))
+        let oldest = self.workers.iter().map(|(_, worker)| worker.seen).min();
+        let silent = oldest.map(|seen| seen.after(self.config.worker_ttl_us));
+        [silent, self.coordination_timeout()].into_iter().flatten().min()
     }
 
     /// The time that [`Self::poll_timeout`] named has come.
@@ -109,6 +113,7 @@ impl Scheduler {
             self.actions.push_back(Action::CloseWorker(id, reason));
             self.on_worker_gone(id, Leaving::Died);
         }
+        self.on_coordination_timeout();
     }
 
     fn on_client(&mut self, id: ClientId, message: FromClient) {
@@ -117,7 +122,12 @@ impl Scheduler {
         }
         match message {
             FromClient::Submit(submission) => self.on_submit(id, submission),
-            FromClient::Retry(_keys) => {}
+            FromClient::Retry { request, keys } => self.on_retry(id, request, &keys),
+            FromClient::Coordinate { request, operation } => {
+                self.on_coordinate(id, request, operation);
+            }
+            FromClient::Took(request) => self.on_took(id, request),
+            FromClient::Abandon(request) => self.on_abandon(id, request),
             FromClient::Release(keys) => self.on_release(id, &keys),
             FromClient::Cancel { keys, force } => self.on_cancel(id, &keys, force),
             FromClient::Locate { keys, failed } => self.on_locate(id, &keys, &failed),

@@ -18,12 +18,19 @@ impl Scheduler {
         let mut created = Vec::with_capacity(submission.calls.len());
         let accepted = self
             .create_all(submission.tasks, submission.calls, &mut created)
-            .and_then(|()| self.find_wanted(&submission.wanted));
+            .and_then(|()| self.find_wanted(&submission.wanted))
+            .and_then(|wanted| Ok((wanted, self.find_wanted(&submission.detached)?)));
         match accepted {
-            Ok(wanted) => {
+            Ok((wanted, detached)) => {
                 self.send_client(client, ToClient::Accepted(request));
+                for id in &created {
+                    self.revive_cancelled(*id);
+                }
                 for id in wanted {
                     self.add_interest(client, id);
+                }
+                for id in detached {
+                    self.detach(id);
                 }
                 // What leads to no wanted output is not kept.
                 for id in created.into_iter().rev() {
@@ -54,6 +61,7 @@ impl Scheduler {
                 whole.tasks.extend(piece.tasks);
                 whole.calls.extend(piece.calls);
                 whole.wanted.extend(piece.wanted);
+                whole.detached.extend(piece.detached);
                 whole
             }
         };
@@ -119,7 +127,7 @@ impl Scheduler {
         Ok((id, described))
     }
 
-    /// A new node, or nothing if the same call is known.
+    /// A new node, or one that is known as cancelled; nothing if the same call is known otherwise.
     fn create(
         &mut self,
         spec: CallSpec,
@@ -130,7 +138,7 @@ impl Scheduler {
         if let Some(id) = self.calls.find(&spec.key) {
             let known = &self.calls[id];
             if known.task == task && *known.args == *spec.args {
-                return Ok(None);
+                return Ok(self.is_cancelled(id).then_some(id));
             }
             return Err(Refusal::KeyClash {
                 key: spec.key,
@@ -149,6 +157,7 @@ impl Scheduler {
         }
         let mut seen = std::collections::BTreeSet::new();
         dependencies.retain(|id| seen.insert(*id));
+        let retries = spec.options.retries.unwrap_or(self.tasks.of(task).retries);
         let id = self.calls.insert(Call {
             key: spec.key,
             task,
@@ -159,8 +168,11 @@ impl Scheduler {
             dependents: std::collections::BTreeSet::new(),
             active_dependents: 0,
             clients: SmallVec::new(),
+            kept: 0,
+            detached: false,
             attempt: self.fences.first(&spec.key),
-            retries_left: spec.options.retries.unwrap_or(self.tasks.of(task).retries),
+            retries,
+            retries_left: retries,
             deaths: Vec::new(),
             state: State::Released,
         });
