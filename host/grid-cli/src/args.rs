@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    build, bundles, cancel, compile, completions, demo, deploy, explain, inspect, new, quarantine,
-    run, scheduler, status, tasks, toolchain, traps, up, worker, workers,
+    build, bundles, cancel, compile, completions, dataset, demo, deploy, event, explain, inspect,
+    lease, new, quarantine, queue, retry, run, scheduler, status, tasks, toolchain, topic, traps,
+    up, variable, worker, workers,
 };
 
 /// A compute grid whose tasks are WebAssembly components, run in sandboxes with hard limits.
@@ -25,9 +26,9 @@ Exit codes:
   1  the task returned an error
   2  wrong usage of this command line
   3  the sandbox stopped the task (trap, limit, cancelled)
-  4  refused: no such bundle, task or key, wrong arguments, not a bundle, name taken
+  4  refused: no such bundle, task, key or name, wrong arguments, not a bundle, name taken
   5  the grid cannot be reached, or is of another version or identity
-  6  something on this machine: a file, a port, a build, a toolchain";
+  6  something on this machine: a file, a port, a build, a toolchain; or `--timeout` was over";
 
 /// Options of every command.
 #[derive(Args, Debug, Clone)]
@@ -71,6 +72,21 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Quarantine(quarantine::Quarantine),
     Cancel(cancel::Cancel),
+    Retry(retry::Retry),
+    #[command(subcommand)]
+    Dataset(dataset::Dataset),
+    #[command(subcommand)]
+    Variable(variable::Variable),
+    #[command(subcommand)]
+    Queue(queue::Queue),
+    #[command(subcommand)]
+    Lock(lease::Lock),
+    #[command(subcommand)]
+    Semaphore(lease::Semaphore),
+    #[command(subcommand)]
+    Event(event::Event),
+    #[command(subcommand)]
+    Topic(topic::Topic),
     Demo(demo::Demo),
     #[command(subcommand)]
     Toolchain(toolchain::Toolchain),

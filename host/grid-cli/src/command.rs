@@ -5,19 +5,28 @@ pub(crate) mod bundles;
 pub(crate) mod cancel;
 pub(crate) mod compile;
 pub(crate) mod completions;
+pub(crate) mod dataset;
 pub(crate) mod demo;
 pub(crate) mod deploy;
+pub(crate) mod event;
 pub(crate) mod explain;
 pub(crate) mod inspect;
+mod keys;
+pub(crate) mod lease;
+mod named;
 pub(crate) mod new;
 pub(crate) mod quarantine;
+pub(crate) mod queue;
+pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod scheduler;
 pub(crate) mod status;
 pub(crate) mod tasks;
 pub(crate) mod toolchain;
+pub(crate) mod topic;
 pub(crate) mod traps;
 pub(crate) mod up;
+pub(crate) mod variable;
 pub(crate) mod worker;
 pub(crate) mod workers;
 
@@ -50,6 +59,14 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Story(command) => block_on(command.run(&global, output)),
         Command::Quarantine(command) => block_on(command.run(&global, output)),
         Command::Cancel(command) => block_on(command.run(&global, output)),
+        Command::Retry(command) => block_on(command.run(&global, output)),
+        Command::Dataset(command) => block_on(command.run(&global, output)),
+        Command::Variable(command) => block_on(command.run(&global, output)),
+        Command::Queue(command) => block_on(command.run(&global, output)),
+        Command::Lock(command) => block_on(command.run(&global, output)),
+        Command::Semaphore(command) => block_on(command.run(&global, output)),
+        Command::Event(command) => block_on(command.run(&global, output)),
+        Command::Topic(command) => block_on(command.run(&global, output)),
         Command::Demo(command) => block_on(command.run(&global)),
         Command::Toolchain(command) => command.run(output),
         Command::Completions(command) => {

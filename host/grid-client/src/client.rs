@@ -11,16 +11,11 @@ use grid_proto::report::{
     BundleInfo, CallInfo, GridStatus, QuarantineInfo, StoryStep, TaskCounts, WorkerInfo,
 };
 use grid_proto::{Amount, BundleHash, Key};
-use grid_sdk::{Call, CallNode, FromValue};
+use grid_sdk::FromValue;
 
 use crate::error::ClientError;
 use crate::future::Future;
 use crate::link::{Link, OUTBOX_MAX};
-use crate::plan::{Plan, RawCall};
-
-/// Calls of one [`Client::map`] that are submitted together, when they do not share inputs: the
-/// first run while the last are still on their way.
-const CALLS_PER_SUBMISSION: usize = 1_000;
 
 /// How long a goodbye may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
@@ -111,85 +106,6 @@ impl Client {
 
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
-    }
-
-    /// Submits one call, with the calls among its arguments. What the scheduler refuses, the
-    /// future tells.
-    ///
-    /// # Errors
-    /// When the bundle of a task is not on the grid, or an argument cannot be encoded.
-    pub async fn submit<T: FromValue>(&self, call: Call<T>) -> Result<Future<T>, ClientError> {
-        let mut futures = self.map([call]).await?;
-        Ok(futures.remove(0))
-    }
-
-    /// Submits many calls; gives their futures in the same order.
-    ///
-    /// # Errors
-    /// As [`Self::submit`].
-    pub async fn map<T: FromValue>(
-        &self,
-        calls: impl IntoIterator<Item = Call<T>>,
-    ) -> Result<Vec<Future<T>>, ClientError> {
-        let nodes: Vec<_> = calls.into_iter().map(Call::into_node).collect();
-        let nested = |node: &Arc<CallNode>| {
-            node.args.iter().any(|arg| matches!(arg, grid_sdk::ArgNode::Call(_)))
-        };
-        // What shares inputs is one submission: they are wanted until all their readers are known.
-        let together = match nodes.iter().any(nested) {
-            true => nodes.len().max(1),
-            false => CALLS_PER_SUBMISSION,
-        };
-        for name in bundle_names(&nodes) {
-            if self.link.known_bundle(name).is_none() {
-                self.bundle(name).await?;
-            }
-        }
-        let find = |name: &str| {
-            let known = self.link.known_bundle(name).map(|info| info.hash);
-            known.ok_or_else(|| ClientError::Value(format!("bundle `{name}` is not known")))
-        };
-        let mut futures = Vec::with_capacity(nodes.len());
-        for part in nodes.chunks(together) {
-            let mut plan = Plan::default();
-            let keys: Vec<_> =
-                part.iter().map(|node| plan.add_tree(node, &find)).collect::<Result<_, _>>()?;
-            futures.extend(self.submit_plan(plan, keys).await?);
-        }
-        Ok(futures)
-    }
-
-    /// Submits calls that are known by name and encoded value only.
-    ///
-    /// # Errors
-    /// When the connection is lost.
-    pub async fn submit_raw(
-        &self,
-        calls: impl IntoIterator<Item = RawCall>,
-    ) -> Result<Vec<Future<grid_sdk::Value>>, ClientError> {
-        let mut calls = calls.into_iter().peekable();
-        let mut futures = Vec::new();
-        while calls.peek().is_some() {
-            let mut plan = Plan::default();
-            let mut keys = Vec::new();
-            while plan.len() < CALLS_PER_SUBMISSION
-                && let Some(call) = calls.next()
-            {
-                keys.push(plan.add_raw(call)?);
-            }
-            futures.extend(self.submit_plan(plan, keys).await?);
-        }
-        Ok(futures)
-    }
-
-    async fn submit_plan<T>(
-        &self,
-        plan: Plan,
-        keys: Vec<Key>,
-    ) -> Result<Vec<Future<T>>, ClientError> {
-        let futures = keys.iter().map(|key| Future::new(&self.link, *key)).collect();
-        self.link.submit(plan.into_pieces(&keys), &keys).await?;
-        Ok(futures)
     }
 
     /// Waits for all results, in order.
@@ -365,25 +281,4 @@ impl Client {
 
 pub(crate) fn unexpected(answer: &Answer) -> ClientError {
     ClientError::Net(format!("the scheduler answered something else: {answer:?}"))
-}
-
-/// The bundles that calls name, each once.
-fn bundle_names(roots: &[Arc<CallNode>]) -> Vec<&'static str> {
-    let mut names = Vec::new();
-    let mut seen = std::collections::HashSet::new();
-    let mut stack: Vec<_> = roots.iter().collect();
-    while let Some(node) = stack.pop() {
-        if !seen.insert(Arc::as_ptr(node)) {
-            continue;
-        }
-        if !names.contains(&node.bundle) {
-            names.push(node.bundle);
-        }
-        for arg in &node.args {
-            if let grid_sdk::ArgNode::Call(input) = arg {
-                stack.push(input);
-            }
-        }
-    }
-    names
 }

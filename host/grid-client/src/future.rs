@@ -4,13 +4,14 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use grid_proto::{Codec, Key, Value};
+use grid_proto::{Key, Value};
 use grid_sdk::{ArgNode, FromValue, IntoArg};
 
 use crate::error::ClientError;
 use crate::fetch;
 use crate::link::Link;
 use crate::slot::Slot;
+use crate::value::decode;
 
 /// A handle on a call whose result is a `T`. Clones are handles on the same call; when the last one
 /// is dropped, the grid frees the result, or stops the call if nobody else wants it.
@@ -25,6 +26,10 @@ impl<T> Future<T> {
     pub(crate) fn new(link: &Arc<Link>, key: Key) -> Self {
         let slot = link.hold(key);
         Self { key, link: Arc::clone(link), slot, output: PhantomData }
+    }
+
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.slot
     }
 
     /// The call's key.
@@ -68,13 +73,7 @@ impl<T: FromValue> Future<T> {
     /// [`ClientError::Failed`] when the call has no result; [`ClientError::Value`] when it is not a
     /// `T`; others when it cannot be had.
     pub async fn result(&self) -> Result<T, ClientError> {
-        let Value { codec, bytes } = self.value().await?;
-        let codec = match codec {
-            Codec::Msgpack => grid_sdk::Codec::Msgpack,
-            Codec::Raw => grid_sdk::Codec::Raw,
-            Codec::Arrow => grid_sdk::Codec::Arrow,
-        };
-        T::from_value(grid_sdk::Value { codec, bytes }).map_err(|error| {
+        decode(self.value().await?).map_err(|error| {
             let key = self.key.short();
             ClientError::Value(format!("the result of `{key}` cannot be read: {error}"))
         })

@@ -21,7 +21,10 @@
 //! Invariants: a submission is accepted whole or not at all; a result's bytes are verified against
 //! their hash when they come from a worker; equal pure calls have equal keys whoever submits them.
 
+mod asking;
 mod client;
+mod completion;
+pub mod coordination;
 mod deploy;
 mod error;
 mod fetch;
@@ -29,8 +32,11 @@ mod future;
 mod link;
 mod plan;
 mod slot;
+mod submit;
+mod value;
 
 pub use client::{Client, ClientOptions, default_identity_dir};
+pub use completion::{AsCompleted, WaitFor, Waited};
 pub use deploy::Deployed;
 pub use error::ClientError;
 pub use future::Future;

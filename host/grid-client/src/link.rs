@@ -8,8 +8,10 @@ use grid_net::{Connection, Endpoint, Inbox, Outbox};
 use grid_proto::message::{Answer, BulkRequest, FromClient, Query, Submission, ToClient};
 use grid_proto::report::BundleInfo;
 use grid_proto::{Key, RequestId};
+use grid_sdk::CallNode;
 use tokio::sync::{Notify, oneshot};
 
+use crate::asking::{LeasePlace, Question, Telling};
 use crate::error::ClientError;
 use crate::slot::{Slot, Standing};
 
@@ -26,19 +28,27 @@ pub(crate) struct Link {
     pub(crate) address: String,
     outbox: Outbox<FromClient>,
     state: Mutex<State>,
+    /// Held while what was to be said later is on its way to the queue, so that nothing that is
+    /// said after it comes before it.
+    telling: tokio::sync::Mutex<()>,
     releases: Arc<Notify>,
     requests: AtomicU64,
     peers: Mutex<HashMap<String, Connection>>,
 }
 
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     futures: HashMap<Key, Interest>,
     /// Keys whose last future is gone; told together.
     released: Vec<Key>,
-    questions: HashMap<RequestId, oneshot::Sender<Answer>>,
-    /// Keys of submissions that are neither accepted nor refused yet.
-    submitted: HashMap<RequestId, Vec<Key>>,
+    /// What else is to be said without waiting.
+    pub(crate) telling: Telling,
+    questions: HashMap<RequestId, Question>,
+    /// Submissions that are neither accepted nor refused yet.
+    submitted: HashMap<RequestId, Submitted>,
+    /// Nodes of graphs whose futures are held: they are named by key when they come again. The node
+    /// stays alive, so that its address means it.
+    persisted: HashMap<usize, (Arc<CallNode>, Key)>,
     bundles: HashMap<String, BundleInfo>,
     lost: Option<ClientError>,
 }
@@ -46,6 +56,14 @@ struct State {
 struct Interest {
     slot: Arc<Slot>,
     futures: usize,
+    /// Addresses of nodes in `persisted`.
+    nodes: Vec<usize>,
+}
+
+/// Whom the end of a submission concerns.
+struct Submitted {
+    keys: Vec<Key>,
+    told: oneshot::Sender<Result<(), ClientError>>,
 }
 
 impl Link {
@@ -62,6 +80,7 @@ impl Link {
             address,
             outbox,
             state: Mutex::default(),
+            telling: tokio::sync::Mutex::default(),
             releases: Arc::default(),
             requests: AtomicU64::new(1),
             peers: Mutex::default(),
@@ -80,7 +99,7 @@ impl Link {
             if let Some(error) = lost {
                 slot.set(Standing::Lost(error));
             }
-            Interest { slot: Arc::new(slot), futures: 0 }
+            Interest { slot: Arc::new(slot), futures: 0, nodes: Vec::new() }
         });
         interest.futures += 1;
         Arc::clone(&interest.slot)
@@ -92,40 +111,84 @@ impl Link {
         let Some(interest) = state.futures.get_mut(&key) else { return };
         interest.futures -= 1;
         if interest.futures == 0 {
+            let nodes = std::mem::take(&mut interest.nodes);
             state.futures.remove(&key);
+            let forgotten: Vec<_> =
+                nodes.into_iter().filter_map(|node| state.persisted.remove(&node)).collect();
             state.released.push(key);
             if state.released.len() == 1 {
                 self.releases.notify_one();
             }
+            drop(state);
+            // A long chain of nodes takes its time to drop.
+            drop(forgotten);
         }
     }
 
-    /// Sends a submission, after the releases that came before it.
+    /// This node is the call of this key as long as a future on it exists.
+    pub(crate) fn persist(&self, node: &Arc<CallNode>, key: Key) {
+        let address = Arc::as_ptr(node).addr();
+        let mut state = self.state();
+        let Some(interest) = state.futures.get_mut(&key) else { return };
+        if !interest.nodes.contains(&address) {
+            interest.nodes.push(address);
+            state.persisted.insert(address, (Arc::clone(node), key));
+        }
+    }
+
+    /// The key of a node that was persisted and did not fail.
+    pub(crate) fn persisted(&self, node: &Arc<CallNode>) -> Option<Key> {
+        let state = self.state();
+        let (_, key) = state.persisted.get(&Arc::as_ptr(node).addr())?;
+        let interest = state.futures.get(key)?;
+        (!interest.slot.has_failed()).then_some(*key)
+    }
+
+    /// Sends a submission, after the releases that came before it. What is given tells whether it
+    /// was accepted; nobody has to listen.
     pub(crate) async fn submit(
         &self,
         pieces: Vec<Submission>,
         wanted: &[Key],
-    ) -> Result<(), ClientError> {
-        let request = RequestId(self.requests.fetch_add(1, Ordering::Relaxed));
+    ) -> Result<oneshot::Receiver<Result<(), ClientError>>, ClientError> {
+        let request = self.next_request();
         self.flush_releases().await?;
-        self.state().submitted.insert(request, wanted.to_vec());
+        let (told, accepted) = oneshot::channel();
+        self.state().submitted.insert(request, Submitted { keys: wanted.to_vec(), told });
         for piece in pieces {
             self.send(FromClient::Submit(Submission { request, ..piece })).await?;
         }
-        Ok(())
+        Ok(accepted)
     }
 
-    async fn flush_releases(&self) -> Result<(), ClientError> {
-        let keys: Vec<_> = {
+    pub(crate) fn next_request(&self) -> RequestId {
+        RequestId(self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Says what was to be said later; whatever is sent afterwards comes after it.
+    pub(crate) async fn flush_releases(&self) -> Result<(), ClientError> {
+        let _telling = self.telling.lock().await;
+        let (keys, rest) = {
             let mut state = self.state();
             let released = std::mem::take(&mut state.released);
             // A key that was let go and taken up again is still wanted.
-            released.into_iter().filter(|key| !state.futures.contains_key(key)).collect()
+            let keys: Vec<_> =
+                released.into_iter().filter(|key| !state.futures.contains_key(key)).collect();
+            (keys, state.telling.take(|| self.next_request()))
         };
         for keys in keys.chunks(RELEASES_PER_MESSAGE_MAX) {
             self.send(FromClient::Release(keys.to_vec())).await?;
         }
+        for message in rest {
+            self.send(message).await?;
+        }
         Ok(())
+    }
+
+    /// Changes what is to be said later, and has it said.
+    pub(crate) fn tell_later(&self, change: impl FnOnce(&mut Telling)) {
+        change(&mut self.state().telling);
+        self.releases.notify_one();
     }
 
     pub(crate) async fn send(&self, message: FromClient) -> Result<(), ClientError> {
@@ -136,15 +199,41 @@ impl Link {
     }
 
     pub(crate) async fn ask(&self, query: Query) -> Result<Answer, ClientError> {
-        let request = RequestId(self.requests.fetch_add(1, Ordering::Relaxed));
-        let (sender, answer) = oneshot::channel();
-        self.state().questions.insert(request, sender);
+        let request = self.next_request();
+        let answer = self.question(request, None);
         self.send(FromClient::Query { request, query }).await?;
-        match answer.await {
+        self.answered(answer.await)
+    }
+
+    /// Expects an answer to a request; `lease` says what it may be a lease of.
+    pub(crate) fn question(
+        &self,
+        request: RequestId,
+        lease: Option<LeasePlace>,
+    ) -> oneshot::Receiver<Answer> {
+        let (sender, answer) = oneshot::channel();
+        let mut state = self.state();
+        // Without a connection nobody will answer: the sender goes, and who waits learns so.
+        if state.lost.is_none() {
+            state.questions.insert(request, Question { sender, lease });
+        }
+        answer
+    }
+
+    /// An answer, a refusal, or why none will come.
+    pub(crate) fn answered(
+        &self,
+        answer: Result<Answer, oneshot::error::RecvError>,
+    ) -> Result<Answer, ClientError> {
+        match answer {
             Ok(Answer::Refused(refusal)) => Err(refusal.into()),
             Ok(answer) => Ok(answer),
-            Err(_) => Err(self.state().lost.clone().unwrap_or_else(lost)),
+            Err(_) => Err(self.why_lost().unwrap_or_else(lost)),
         }
+    }
+
+    pub(crate) fn why_lost(&self) -> Option<ClientError> {
+        self.state().lost.clone()
     }
 
     pub(crate) fn remember_bundle(&self, info: BundleInfo) {
@@ -168,7 +257,7 @@ impl Link {
         };
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -187,19 +276,28 @@ impl Link {
             }
             ToClient::Failed { key, failure } => self.set(key, Standing::Failed(Box::new(failure))),
             ToClient::Accepted(request) => {
-                self.state().submitted.remove(&request);
+                let submitted = self.state().submitted.remove(&request);
+                // Most submitters do not listen: their futures tell.
+                let _ = submitted.map(|submitted| submitted.told.send(Ok(())));
             }
             ToClient::Refused { request, error } => {
-                let keys = self.state().submitted.remove(&request).unwrap_or_default();
+                let submitted = self.state().submitted.remove(&request);
+                let Some(Submitted { keys, told }) = submitted else { return };
                 for key in keys {
                     self.set_if_pending(key, Standing::Lost(ClientError::Refused(error.clone())));
                 }
+                let _ = told.send(Err(error.into()));
             }
+            ToClient::Again(keys) => {
+                for slot in keys.iter().filter_map(|key| self.slot(key)) {
+                    slot.set_again();
+                }
+            }
+            ToClient::Topic { name, message } => self.state().telling.hear(&name, message),
             ToClient::Answer { request, answer } => {
                 let question = self.state().questions.remove(&request);
-                if let Some(question) = question {
-                    // Whoever asked may have lost patience.
-                    let _ = question.send(answer);
+                if let Some(lease) = question.and_then(|question| question.answer(answer)) {
+                    self.tell_later(|telling| telling.release(lease));
                 }
             }
         }
@@ -227,6 +325,8 @@ impl Link {
             let mut state = self.state();
             state.lost = Some(error.clone());
             state.questions.clear();
+            state.submitted.clear();
+            state.telling.end();
             state.futures.values().map(|interest| Arc::clone(&interest.slot)).collect()
         };
         for slot in slots.into_iter().filter(|slot| slot.is_pending()) {
@@ -253,7 +353,7 @@ impl Drop for Link {
     }
 }
 
-fn lost() -> ClientError {
+pub(crate) fn lost() -> ClientError {
     ClientError::Net("the connection to the scheduler is lost".to_owned())
 }
 

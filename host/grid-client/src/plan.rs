@@ -7,12 +7,12 @@ use std::sync::Arc;
 use grid_proto::message::Submission;
 use grid_proto::order::Graph;
 use grid_proto::{
-    Amount, Arg, BundleHash, CallOptions, CallSpec, Codec, Key, Pins, TaskLimits, TaskRef, Value,
-    call,
+    Amount, Arg, BundleHash, CallOptions, CallSpec, Key, Pins, TaskLimits, TaskRef, Value, call,
 };
 use grid_sdk::{ArgNode, CallNode};
 
 use crate::error::ClientError;
+use crate::value::codec_of;
 
 /// Calls that one piece of a submission carries at most.
 const CALLS_PER_PIECE_MAX: usize = 2_000;
@@ -62,16 +62,22 @@ impl Plan {
         Ok(key)
     }
 
-    /// Adds a tree of calls; gives the root's key. `bundle` finds the hash of a bundle's name.
+    /// Adds a tree of calls; gives the root's key. `bundle` finds the hash of a bundle's name,
+    /// `persisted` the key of a node that the grid has and keeps.
     pub(crate) fn add_tree(
         &mut self,
         root: &Arc<CallNode>,
         bundle: &impl Fn(&str) -> Result<BundleHash, ClientError>,
+        persisted: &impl Fn(&Arc<CallNode>) -> Option<Key>,
     ) -> Result<Key, ClientError> {
         // Depth first with a list of its own: a chain may be longer than the stack.
         let mut stack = vec![(Arc::clone(root), false)];
         while let Some((node, inputs_done)) = stack.pop() {
             if self.nodes.contains_key(&Arc::as_ptr(&node)) {
+                continue;
+            }
+            if !inputs_done && let Some(key) = persisted(&node) {
+                self.nodes.insert(Arc::as_ptr(&node), key);
                 continue;
             }
             if inputs_done {
@@ -166,8 +172,9 @@ impl Plan {
         graph.order().into_iter().filter_map(|call| calls[call as usize].take()).collect()
     }
 
-    /// The pieces of the submission; each carries what is wanted of its own calls.
-    pub(crate) fn into_pieces(mut self, wanted: &[Key]) -> Vec<Submission> {
+    /// The pieces of the submission; each carries what is wanted of its own calls, the
+    /// last what is detached.
+    pub(crate) fn into_pieces(mut self, wanted: &[Key], detached: Vec<Key>) -> Vec<Submission> {
         let calls = self.in_order();
         let mut wanted: HashSet<_> = wanted.iter().copied().collect();
         let mut pieces = vec![Submission { tasks: self.tasks, ..Submission::default() }];
@@ -194,6 +201,7 @@ impl Plan {
         }
         // Calls that the grid knows already.
         pieces[last].wanted.extend(wanted);
+        pieces[last].detached = detached;
         pieces
     }
 }
@@ -202,14 +210,6 @@ fn inline_bytes(arg: &Arg) -> usize {
     match arg {
         Arg::Value(value) => value.bytes.len(),
         Arg::Key(key) => key.0.len(),
-    }
-}
-
-fn codec_of(codec: grid_sdk::Codec) -> Codec {
-    match codec {
-        grid_sdk::Codec::Msgpack => Codec::Msgpack,
-        grid_sdk::Codec::Raw => Codec::Raw,
-        grid_sdk::Codec::Arrow => Codec::Arrow,
     }
 }
 

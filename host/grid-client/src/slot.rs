@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use grid_proto::message::Holder;
 use grid_proto::{Failure, ObjectMeta, Value};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::error::ClientError;
 
@@ -25,6 +25,8 @@ pub(crate) enum Standing {
 struct News {
     count: u64,
     standing: Standing,
+    /// To be told, each once, when it has ended; with a number of their own.
+    watchers: Vec<(mpsc::UnboundedSender<usize>, usize)>,
 }
 
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub(crate) struct Slot {
 impl Slot {
     pub(crate) fn new() -> Self {
         Self {
-            news: Mutex::new(News { count: 0, standing: Standing::Pending }),
+            news: Mutex::new(News { count: 0, standing: Standing::Pending, watchers: Vec::new() }),
             changed: Notify::new(),
             output: Mutex::default(),
         }
@@ -47,8 +49,38 @@ impl Slot {
         let mut news = self.lock();
         news.count += 1;
         news.standing = standing;
+        let told = match news.standing {
+            Standing::Pending => Vec::new(),
+            _ => std::mem::take(&mut news.watchers),
+        };
         drop(news);
         self.changed.notify_waiters();
+        for (watcher, number) in told {
+            // It may have lost interest.
+            let _ = watcher.send(number);
+        }
+    }
+
+    /// The call had failed and runs again.
+    pub(crate) fn set_again(&self) {
+        if self.has_failed() {
+            self.set(Standing::Pending);
+        }
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.lock().standing, Standing::Failed(_) | Standing::Lost(_))
+    }
+
+    /// Sends `number` once, as soon as the call has ended.
+    pub(crate) fn watch(&self, watcher: &mpsc::UnboundedSender<usize>, number: usize) {
+        let mut news = self.lock();
+        match news.standing {
+            Standing::Pending => news.watchers.push((watcher.clone(), number)),
+            _ => {
+                let _ = watcher.send(number);
+            }
+        }
     }
 
     pub(crate) fn set_output(&self, text: String) {

@@ -128,6 +128,10 @@ number_id! {
     TaskId(u32)
 }
 number_id! {
+    /// A lease of a lock or semaphore, numbered by the scheduler; never used again.
+    LeaseId(u64)
+}
+number_id! {
     /// A client's own number for a request that wants an answer.
     RequestId(u64)
 }

@@ -9,6 +9,7 @@
 
 pub mod bundle;
 pub mod call;
+pub mod coordination;
 pub mod failure;
 pub mod frame;
 pub mod id;
@@ -22,7 +23,9 @@ pub mod value;
 pub use bundle::{BundleDescription, Parameter, TaskDescription, TaskLimits};
 pub use call::{Amount, Arg, CallOptions, CallSpec, Pins, Priority, TaskRef};
 pub use failure::{Death, Failure, FailureKind, FailureSite, Frame, TrapKind};
-pub use id::{Attempt, BundleHash, ClientId, Key, ParseHashError, RequestId, TaskId, WorkerId};
+pub use id::{
+    Attempt, BundleHash, ClientId, Key, LeaseId, ParseHashError, RequestId, TaskId, WorkerId,
+};
 pub use limits::{LimitBounds, Limits};
 pub use report::Spent;
 pub use value::{Codec, ObjectMeta, Value};

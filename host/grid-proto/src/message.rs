@@ -7,6 +7,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::bundle::{BundleDescription, TaskLimits};
 use crate::call::{Amount, Arg, CallSpec, Priority, TaskRef};
+use crate::coordination::{Coordinated, NamedKind, Operation, TopicMessage};
 use crate::failure::Failure;
 use crate::id::{Attempt, BundleHash, Key, RequestId, TaskId, WorkerId};
 use crate::report::{
@@ -24,8 +25,25 @@ pub const OUTPUT_TOLD_BYTES_MAX: usize = 8 << 10;
 pub enum FromClient {
     /// New calls.
     Submit(Submission),
-    /// Run these failed calls again, from the calls whose failure is theirs.
-    Retry(Vec<Key>),
+    /// Run these failed calls again, from the calls whose failure is theirs; answered by `Retried`.
+    Retry {
+        /// Comes back with the answer.
+        request: RequestId,
+        /// The calls.
+        keys: Vec<Key>,
+    },
+    /// Something with what is shared by name; answered by `Coordinated`, at once or when the wait
+    /// is over.
+    Coordinate {
+        /// Comes back with the answer.
+        request: RequestId,
+        /// What to do.
+        operation: Operation,
+    },
+    /// The client has the items of the answer to this request and holds futures on their calls.
+    Took(RequestId),
+    /// The client neither waits for an answer to this request nor wants its items any more.
+    Abandon(RequestId),
     /// The client's last future on each of these is gone.
     Release(Vec<Key>),
     /// Drop this client's interest, or with `force` everybody's; what nobody wants then is stopped.
@@ -162,6 +180,15 @@ pub enum ToClient {
         /// Why.
         failure: Failure,
     },
+    /// Calls that this client wants had failed and run again.
+    Again(Vec<Key>),
+    /// A message of a topic to which this client has subscribed.
+    Topic {
+        /// Which.
+        name: String,
+        /// The message.
+        message: TopicMessage,
+    },
     /// An answer.
     Answer {
         /// To which question.
@@ -248,6 +275,38 @@ pub enum Refusal {
         /// What was deployed.
         new: BundleHash,
     },
+    /// Nothing has this name.
+    #[error("no {kind} is named `{name}`; `grid {kind} list` shows what there is")]
+    UnknownName {
+        /// What was looked for.
+        kind: NamedKind,
+        /// As it was asked for.
+        name: String,
+    },
+    /// Something has this name.
+    #[error("there is a {kind} `{name}` already: unpublish it first, or publish with `override`")]
+    NameExists {
+        /// What it is.
+        kind: NamedKind,
+        /// Its name.
+        name: String,
+    },
+    /// The lease is not, or is no longer, this client's.
+    #[error(
+        "this client does not hold {kind} `{name}`: never acquired, released, or not renewed in time"
+    )]
+    NotHeld {
+        /// A lock or a semaphore.
+        kind: NamedKind,
+        /// Its name.
+        name: String,
+    },
+    /// A bound of what is shared by name.
+    #[error("{message}")]
+    OverBound {
+        /// Which, and what to do.
+        message: String,
+    },
     /// The grid cannot do this now.
     #[error("{message}")]
     Unavailable {
@@ -256,7 +315,7 @@ pub enum Refusal {
     },
 }
 
-/// An answer to a [`Query`].
+/// An answer to a question or an operation.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub enum Answer {
     /// To `Status`.
@@ -277,6 +336,10 @@ pub enum Answer {
     Bundles(Vec<BundleInfo>),
     /// To `Bundle` and `Deploy`.
     Bundle(BundleInfo),
+    /// To `Coordinate`.
+    Coordinated(Coordinated),
+    /// To `Retry`: the calls that start over.
+    Retried(Vec<Key>),
     /// To anything.
     Refused(Refusal),
 }

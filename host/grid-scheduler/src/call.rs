@@ -30,6 +30,10 @@ pub(crate) struct Call {
     pub(crate) staged: u32,
     /// Clients that hold a future on it.
     pub(crate) clients: SmallVec<[ClientId; 1]>,
+    /// Reasons to keep it whatever clients hold, see `kept.rs`; one of them is `detached`.
+    pub(crate) kept: u32,
+    /// It runs to its end, whoever leaves.
+    pub(crate) detached: bool,
     pub(crate) attempt: Attempt,
     pub(crate) wishes: Option<Box<Wishes>>,
     pub(crate) state: State,
@@ -48,6 +52,8 @@ pub(crate) enum Argument {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wishes {
     pub(crate) limits: TaskLimits,
+    /// What `retries_left` starts with.
+    pub(crate) retries: u32,
     pub(crate) retries_left: u32,
     pub(crate) deaths: Vec<Death>,
     pub(crate) needs: Needs,
@@ -140,7 +146,7 @@ impl Call {
     }
 
     pub(crate) fn is_wanted(&self) -> bool {
-        !self.clients.is_empty() || self.active_dependents > 0
+        !self.clients.is_empty() || self.active_dependents > 0 || self.kept > 0
     }
 
     pub(crate) fn in_memory(&self) -> bool {

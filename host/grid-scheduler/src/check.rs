@@ -66,7 +66,7 @@ impl Scheduler {
                 ensure(listed, "a wanted call does not list its client")?;
             }
         }
-        Ok(())
+        self.check_coordination()
     }
 
     /// What calls in a worker's hands take of its resources.
@@ -172,6 +172,6 @@ impl Scheduler {
     }
 }
 
-fn ensure(holds: bool, what: &str) -> Result<(), String> {
+pub(crate) fn ensure(holds: bool, what: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what.to_owned()) }
 }

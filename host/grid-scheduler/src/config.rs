@@ -37,6 +37,8 @@ pub struct Config {
     pub quarantine_strikes: u32,
     /// Steps of calls that are remembered for whoever asks what happened.
     pub story_steps_max: usize,
+    /// Bytes of all that is shared by name: datasets, variables, queues, events and topics.
+    pub coordination_bytes_max: u64,
     /// Mixed into the hash of the key index, so that no client can aim at its buckets.
     pub seed: u64,
 }
@@ -54,6 +56,7 @@ impl Default for Config {
             turn_calls_max: 2_048,
             quarantine_strikes: 1_000,
             story_steps_max: 20_000,
+            coordination_bytes_max: 256 << 20,
             seed: 0,
         }
     }

@@ -69,9 +69,11 @@ impl Scheduler {
         }
         // In the turns to come: there may be a million.
         self.to_release.extend(gone.wants.into_iter().rev());
+        self.forget_client(client);
     }
 
-    /// Drops interest in calls and in all that depends on them; what nobody wants then stops.
+    /// Drops interest in calls and in all that depends on them; what nobody wants then stops. With
+    /// `force`, what is kept under a name fails as cancelled, and keeps its name.
     pub(crate) fn on_cancel(&mut self, client: ClientId, keys: &[Key], force: bool) {
         let roots: Vec<_> = keys.iter().filter_map(|key| self.calls.find(key)).collect();
         let affected = self.with_dependents(roots);
@@ -85,6 +87,9 @@ impl Scheduler {
                     self.announce_cancelled(other, self.calls[*id].key);
                 }
             }
+        }
+        if force {
+            self.cancel_kept(&affected);
         }
         for id in affected {
             self.release_unwanted(id);

@@ -19,10 +19,12 @@
 //! no object's bytes.
 //!
 //! Invariants, all verified by [`Scheduler::check`]:
-//! - a call is active (waiting, queued, processing) only while somebody wants it: a client, or a
-//!   dependent that is itself active;
+//! - a call is active (waiting, queued, processing) only while somebody wants it: a client, a
+//!   dependent that is itself active, or something that keeps it: a dataset, a variable, a queue, or
+//!   that it was detached;
 //! - a call that waits counts exactly its inputs that are not in memory;
 //! - a result that is in memory has at least one holder, and each holder lists it;
+//! - leases, waiters and subscriptions belong to clients that are there;
 //! - a worker's message about an attempt that is over changes a counter and nothing else.
 
 mod answer;
@@ -35,17 +37,20 @@ mod calls;
 mod check;
 mod client;
 mod config;
+mod coordination;
 mod counts;
 mod dependents;
 mod event;
 mod explain;
 mod fences;
 mod interest;
+mod kept;
 mod lifecycle;
 mod machine;
 mod outcome;
 mod placement;
 mod quarantine;
+mod retry;
 mod story;
 mod submit;
 mod task;

@@ -47,6 +47,13 @@ impl Scheduler {
         }
     }
 
+    /// Whatever is to be released is, in this turn.
+    pub(crate) fn release_all(&mut self) {
+        while let Some(id) = self.to_release.pop() {
+            self.release_unwanted(id);
+        }
+    }
+
     fn start(&mut self, id: CallId) {
         let ready = self.calls.contains(id)
             && self.calls[id].is_wanted()
@@ -133,6 +140,7 @@ impl Scheduler {
                 }
             }
         }
+        self.end_detachment(id);
         self.drop_inputs(id);
         self.release_unwanted(id);
     }
@@ -155,6 +163,7 @@ impl Scheduler {
             ended.push(id);
         }
         for id in ended {
+            self.end_detachment(id);
             self.drop_inputs(id);
             self.release_unwanted(id);
         }
@@ -215,7 +224,7 @@ impl Scheduler {
         self.set_state(id, State::Released);
     }
 
-    fn free(&mut self, id: CallId, key: Key) {
+    pub(crate) fn free(&mut self, id: CallId, key: Key) {
         let size = self.calls[id].size();
         for holder in self.calls[id].holders().to_vec() {
             if let Some(worker) = self.workers.of_mut(holder) {

@@ -11,6 +11,7 @@ use crate::call::{CallId, State};
 use crate::calls::Calls;
 use crate::client::Client;
 use crate::config::{Config, Now};
+use crate::coordination::Coordination;
 use crate::counts::Counts;
 use crate::event::{Action, Event};
 use crate::fences::Fences;
@@ -32,6 +33,7 @@ pub struct Scheduler {
     pub(crate) bundles: Bundles,
     pub(crate) clients: BTreeMap<ClientId, Client>,
     pub(crate) workers: Workers,
+    pub(crate) coordination: Coordination,
     /// Calls that may run anywhere and have no reason to run anywhere: held back until somebody
     /// has room.
     pub(crate) unbound: BTreeSet<(Priority, CallId)>,
@@ -69,6 +71,7 @@ impl Scheduler {
             tasks: Tasks::default(),
             bundles: Bundles::default(),
             clients: BTreeMap::new(),
+            coordination: Coordination::default(),
             unbound: BTreeSet::new(),
             homeless: BTreeSet::new(),
             to_start: Vec::new(),
@@ -120,7 +123,10 @@ impl Scheduler {
     /// When [`Self::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Now> {
-        if self.has_leftovers() { Some(self.now) } else { self.silence_at }
+        if self.has_leftovers() {
+            return Some(self.now);
+        }
+        [self.silence_at, self.coordination_timeout()].into_iter().flatten().min()
     }
 
     /// The time that [`Self::poll_timeout`] named has come.
@@ -130,6 +136,7 @@ impl Scheduler {
             self.story.cause = Cause::Own("time");
             self.drop_silent_workers(now);
         }
+        self.on_coordination_timeout();
     }
 
     fn drop_silent_workers(&mut self, now: Now) {
@@ -155,7 +162,12 @@ impl Scheduler {
         }
         match message {
             FromClient::Submit(submission) => self.on_submit(id, submission),
-            FromClient::Retry(_keys) => {}
+            FromClient::Retry { request, keys } => self.on_retry(id, request, &keys),
+            FromClient::Coordinate { request, operation } => {
+                self.on_coordinate(id, request, operation);
+            }
+            FromClient::Took(request) => self.on_took(id, request),
+            FromClient::Abandon(request) => self.on_abandon(id, request),
             FromClient::Release(keys) => self.on_release(id, &keys),
             FromClient::Cancel { keys, force } => self.on_cancel(id, &keys, force),
             FromClient::Locate { keys, failed } => self.on_locate(id, &keys, &failed),

@@ -86,7 +86,10 @@ impl Cause {
     pub(crate) fn of_client(id: ClientId, message: &FromClient) -> Self {
         let what = match message {
             FromClient::Submit(_) => "submit",
-            FromClient::Retry(_) => "retry",
+            FromClient::Retry { .. } => "retry",
+            FromClient::Coordinate { .. } | FromClient::Took(_) | FromClient::Abandon(_) => {
+                "coordination"
+            }
             FromClient::Release(_) => "release",
             FromClient::Cancel { .. } => "cancel",
             FromClient::Locate { .. } => "asked where the result is",

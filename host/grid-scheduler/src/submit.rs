@@ -30,6 +30,9 @@ pub(crate) struct Partial {
     position: u32,
     /// What the client holds futures on, and whether it did not before.
     wanted: Vec<(CallId, bool)>,
+    /// Calls that shall run to their end, and calls that are known only because they were cancelled.
+    detached: Vec<CallId>,
+    cancelled: Vec<CallId>,
     /// All calls that it names: they are not forgotten meanwhile.
     staged: Vec<CallId>,
 }
@@ -74,6 +77,8 @@ impl Scheduler {
                     tasks: Vec::new(),
                     position: 0,
                     wanted: Vec::new(),
+                    detached: Vec::new(),
+                    cancelled: Vec::new(),
                     staged: Vec::new(),
                 }
             }
@@ -84,6 +89,12 @@ impl Scheduler {
             Ok(()) if more => known.partial = Some(partial),
             Ok(()) => {
                 self.send_client(client, ToClient::Accepted(partial.request));
+                for id in partial.cancelled {
+                    self.revive_cancelled(id);
+                }
+                for id in partial.detached {
+                    self.detach(id);
+                }
                 self.starting.push_back(Starting {
                     client,
                     wanted: partial.wanted.into_iter(),
@@ -158,6 +169,16 @@ impl Scheduler {
             partial.position += 1;
             self.calls[id].staged += 1;
             partial.staged.push(id);
+            if self.is_cancelled(id) {
+                partial.cancelled.push(id);
+            }
+        }
+        for key in &piece.detached {
+            let unknown = || Refusal::UnknownKey { key: key.to_string() };
+            let id = self.calls.find(key).ok_or_else(unknown)?;
+            self.calls[id].staged += 1;
+            partial.staged.push(id);
+            partial.detached.push(id);
         }
         for key in &piece.wanted {
             let unknown = || Refusal::UnknownKey { key: key.to_string() };
@@ -223,6 +244,8 @@ impl Scheduler {
             active_dependents: 0,
             staged: 0,
             clients: SmallVec::new(),
+            kept: 0,
+            detached: false,
             attempt: self.fences.first(&spec.key),
             wishes: wishes(spec.options, retries),
             state: State::Released,
@@ -291,8 +314,13 @@ impl Scheduler {
 fn wishes(options: CallOptions, retries: u32) -> Option<Box<Wishes>> {
     let needs = Needs::new(options.pins, options.resources);
     let plain = options.limits == TaskLimits::default() && retries == 0 && needs.is_empty();
-    let wishes =
-        || Wishes { limits: options.limits, retries_left: retries, needs, deaths: Vec::new() };
+    let wishes = || Wishes {
+        limits: options.limits,
+        retries,
+        retries_left: retries,
+        needs,
+        deaths: Vec::new(),
+    };
     (!plain).then(|| Box::new(wishes()))
 }
 

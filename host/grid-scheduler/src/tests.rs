@@ -1,9 +1,11 @@
 //! Tests of the machine alone.
 
 mod balance;
+mod coordination;
 mod deploy;
 mod grid;
 mod insight;
+mod kept;
 mod loss;
 mod needs;
 mod placement;

@@ -8,6 +8,8 @@ mod command_line;
 #[cfg(test)]
 mod containment;
 #[cfg(test)]
+mod coordination;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod graphs;
@@ -15,3 +17,5 @@ mod graphs;
 mod loss;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod working_model;

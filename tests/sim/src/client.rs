@@ -175,6 +175,15 @@ impl SimClient {
                 }
                 Ok(None)
             }
+            ToClient::Again(keys) => {
+                for key in keys {
+                    if let Some(standing) = self.futures.get_mut(&key) {
+                        *standing = Standing::Pending;
+                    }
+                }
+                Ok(None)
+            }
+            ToClient::Topic { name, .. } => Err(format!("told of topic `{name}` without asking")),
             ToClient::Answer { answer: Answer::Refused(refusal), .. } => Err(refusal.to_string()),
             ToClient::Answer { .. } => Ok(None),
         }

@@ -1,8 +1,7 @@
 use clap::Args;
-use grid_client::ClientError;
-use grid_proto::message::Refusal;
 use serde_json::json;
 
+use super::keys;
 use crate::args::Global;
 use crate::error::CliError;
 use crate::output::Output;
@@ -18,28 +17,12 @@ pub(crate) struct Cancel {
 impl Cancel {
     pub(crate) async fn run(self, global: &Global, output: Output) -> Result<(), CliError> {
         let client = global.connect().await?;
-        let mut keys = Vec::new();
-        for prefix in &self.keys {
-            let found = client.calls(prefix, None, 2).await?;
-            match found.as_slice() {
-                [call] => keys.push(call.key),
-                [] => {
-                    let refusal = Refusal::UnknownKey { key: prefix.clone() };
-                    return Err(ClientError::from(refusal).into());
-                }
-                _ => {
-                    let message = format!("`{prefix}` begins several keys: give more digits");
-                    return Err(CliError::Usage(message));
-                }
-            }
-        }
+        let keys = keys::find(&client, &self.keys).await?;
         client.cancel(keys.clone(), true).await?;
         // An answer after the cancel shows that it has been taken in.
         client.status().await?;
-        output.show(&json!({ "cancelled": keys }), |_| {
-            let keys: Vec<_> = keys.iter().map(grid_proto::Key::short).collect();
-            format!("cancelled {}", keys.join(" "))
-        })?;
+        output
+            .show(&json!({ "cancelled": keys }), |_| format!("cancelled {}", keys::short(&keys)))?;
         Ok(())
     }
 }

@@ -56,6 +56,13 @@ pub(crate) struct Run {
     /// Take so much of an abstract resource of the worker, for instance `GPU=1`.
     #[arg(long = "resource", value_name = "NAME=AMOUNT", value_parser = resource::parse)]
     resources: Vec<(String, Amount)>,
+    /// Wait for nothing: print the keys of the calls, which run to their end; their results are
+    /// freed then.
+    #[arg(long, conflicts_with_all = ["output", "embedded"])]
+    detach: bool,
+    /// Wait for nothing: publish the results as a dataset of this name, whatever had it before.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["output", "embedded", "detach"])]
+    publish: Option<String>,
     /// Run even if an equal call has a result.
     #[arg(long)]
     impure: bool,
@@ -97,9 +104,22 @@ impl Run {
             };
             return Err(ClientError::from(refusal).into());
         };
+        let calls = self.calls(&bundle, task)?;
+        if self.detach {
+            let keys = client.detach_raw(calls).await?;
+            let keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
+            return Ok(output.show(&keys, |keys| keys.join("\n"))?);
+        }
+        if let Some(name) = &self.publish {
+            let futures = client.submit_raw(calls).await?;
+            client.dataset(name.as_str()).publish_override(&futures).await?;
+            let published = json!({ "published": name, "calls": futures.len() });
+            return Ok(output
+                .show(&published, |_| format!("published {} calls as `{name}`", futures.len()))?);
+        }
         match &self.map {
-            Some(file) => self.run_map(client, &bundle, task, file).await,
-            None => self.run_one(client, &bundle, task, output).await,
+            Some(_) => self.run_map(client, calls).await,
+            None => self.run_one(client, calls, output).await,
         }
     }
 
@@ -112,15 +132,28 @@ impl Run {
         Ok(client.bundle(&self.bundle).await?)
     }
 
+    /// The calls that were typed, or that the file lists.
+    fn calls(&self, bundle: &BundleInfo, task: &TaskDescription) -> Result<Vec<RawCall>, CliError> {
+        let Some(file) = &self.map else {
+            let args = self.args.iter().map(|text| argument(text)).collect::<Result<_, _>>()?;
+            return Ok(vec![self.call(bundle, task, args)?]);
+        };
+        let call = |(number, line): (usize, &String)| {
+            let args = line_arguments(line).map_err(|error| {
+                CliError::Usage(format!("{}:{}: {error}", file.display(), number + 1))
+            })?;
+            self.call(bundle, task, args)
+        };
+        read_lines(file)?.iter().enumerate().map(call).collect()
+    }
+
     async fn run_one(
         &self,
         client: &Client,
-        bundle: &BundleInfo,
-        task: &TaskDescription,
+        calls: Vec<RawCall>,
         output: Output,
     ) -> Result<(), CliError> {
-        let args = self.args.iter().map(|text| argument(text)).collect::<Result<_, _>>()?;
-        let mut futures = client.submit_raw([self.call(bundle, task, args)?]).await?;
+        let mut futures = client.submit_raw(calls).await?;
         let future = futures.remove(0);
         let value = tokio::select! {
             value = future.value() => value?,
@@ -146,23 +179,7 @@ impl Run {
     }
 
     /// Many calls: results in order on standard output, progress on standard error.
-    async fn run_map(
-        &self,
-        client: &Client,
-        bundle: &BundleInfo,
-        task: &TaskDescription,
-        file: &Path,
-    ) -> Result<(), CliError> {
-        let calls = read_lines(file)?
-            .iter()
-            .enumerate()
-            .map(|(number, line)| {
-                let args = line_arguments(line).map_err(|error| {
-                    CliError::Usage(format!("{}:{}: {error}", file.display(), number + 1))
-                })?;
-                self.call(bundle, task, args)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+    async fn run_map(&self, client: &Client, calls: Vec<RawCall>) -> Result<(), CliError> {
         let bar = ProgressBar::new(calls.len() as u64).with_style(
             ProgressStyle::with_template("{bar:30} {pos}/{len}  {per_sec}  {eta} left  {msg}")
                 .map_err(|error| anyhow!(error))?,

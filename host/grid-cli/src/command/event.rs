@@ -1,0 +1,61 @@
+use clap::Subcommand;
+use grid_proto::coordination::NamedKind;
+use serde_json::json;
+
+use super::named;
+use crate::args::Global;
+use crate::error::CliError;
+use crate::output::Output;
+
+/// Flags to wait for.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Event {
+    /// List the events that are set or waited for.
+    List,
+    /// Let everybody go on who waits for an event or comes to wait.
+    Set {
+        /// Its name.
+        name: String,
+    },
+    /// Let everybody wait who comes from now on.
+    Clear {
+        /// Its name.
+        name: String,
+    },
+    /// Wait until an event is set.
+    Wait {
+        /// Its name.
+        name: String,
+        /// Seconds to wait at most.
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<f64>,
+    },
+}
+
+impl Event {
+    pub(crate) async fn run(self, global: &Global, output: Output) -> Result<(), CliError> {
+        let client = global.connect().await?;
+        match self {
+            Self::List => named::list(&client, NamedKind::Event, output).await,
+            Self::Set { name } => {
+                client.event(name.as_str()).set().await?;
+                Ok(output.show(&json!({ "set": name }), |_| format!("set `{name}`"))?)
+            }
+            Self::Clear { name } => {
+                client.event(name.as_str()).clear().await?;
+                Ok(output.show(&json!({ "cleared": name }), |_| format!("cleared `{name}`"))?)
+            }
+            Self::Wait { name, timeout } => {
+                let event = client.event(name.as_str());
+                let is_set = match timeout {
+                    None => event.wait().await.map(|()| true)?,
+                    Some(seconds) => event.wait_within(named::patience(seconds)?).await?,
+                };
+                match is_set {
+                    true => Ok(()),
+                    false => Err(named::timed_out(&format!("`{name}` was not set"))),
+                }
+            }
+        }
+    }
+}
