@@ -91,7 +91,8 @@ impl<T: FromValue> Queue<T> {
     /// Takes the first item; waits while there is none.
     ///
     /// # Errors
-    /// When the value is no `T`, the queue is deleted, or the connection is lost.
+    /// When the value is no `T` (it is taken nevertheless, so that it is not in everybody's way),
+    /// the queue is deleted, or the connection is lost.
     pub async fn get(&self) -> Result<Shared<T>, ClientError> {
         self.take(1, None).await?.pop().ok_or_else(lost)
     }
