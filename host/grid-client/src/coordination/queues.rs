@@ -71,6 +71,7 @@ impl<T> Queue<T> {
 
 impl<T: IntoValue> Queue<T> {
     /// Adds a value at the end, at most 64 KiB encoded; waits while the queue is full.
+    /// Given up while it waits, it adds nothing; given up later than that, it may have.
     ///
     /// # Errors
     /// [`ClientError::Refused`] when it is too large, the grid has no room, or the queue is deleted.
