@@ -121,7 +121,9 @@ impl Client {
     }
 
     /// Cancels a call: this client's interest in it and in all that depends on it, with `force`
-    /// everybody's. What nobody wants then is stopped, even a running loop.
+    /// everybody's. What nobody wants then is stopped, even a running loop. With `force`, detached
+    /// calls are stopped too, and calls that a dataset, variable or queue names fail as cancelled:
+    /// the name stays, and its futures say so.
     ///
     /// # Errors
     /// When the connection is lost.

@@ -29,6 +29,7 @@ mod deploy;
 mod error;
 mod fetch;
 mod future;
+mod hearing;
 mod link;
 mod plan;
 mod slot;

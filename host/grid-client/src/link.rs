@@ -13,6 +13,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::asking::{LeasePlace, Question, Telling};
 use crate::error::ClientError;
+use crate::hearing;
 use crate::slot::{Slot, Standing};
 
 /// Messages to the scheduler that wait to be written; a submitter waits beyond that.
@@ -38,32 +39,32 @@ pub(crate) struct Link {
 
 #[derive(Default)]
 pub(crate) struct State {
-    futures: HashMap<Key, Interest>,
+    pub(crate) futures: HashMap<Key, Interest>,
     /// Keys whose last future is gone; told together.
     released: Vec<Key>,
     /// What else is to be said without waiting.
     pub(crate) telling: Telling,
-    questions: HashMap<RequestId, Question>,
+    pub(crate) questions: HashMap<RequestId, Question>,
     /// Submissions that are neither accepted nor refused yet.
-    submitted: HashMap<RequestId, Submitted>,
+    pub(crate) submitted: HashMap<RequestId, Submitted>,
     /// Nodes of graphs whose futures are held: they are named by key when they come again. The node
     /// stays alive, so that its address means it.
     persisted: HashMap<usize, (Arc<CallNode>, Key)>,
     bundles: HashMap<String, BundleInfo>,
-    lost: Option<ClientError>,
+    pub(crate) lost: Option<ClientError>,
 }
 
-struct Interest {
-    slot: Arc<Slot>,
+pub(crate) struct Interest {
+    pub(crate) slot: Arc<Slot>,
     futures: usize,
     /// Addresses of nodes in `persisted`.
     nodes: Vec<usize>,
 }
 
 /// Whom the end of a submission concerns.
-struct Submitted {
-    keys: Vec<Key>,
-    told: oneshot::Sender<Result<(), ClientError>>,
+pub(crate) struct Submitted {
+    pub(crate) keys: Vec<Key>,
+    pub(crate) told: oneshot::Sender<Result<(), ClientError>>,
 }
 
 impl Link {
@@ -85,7 +86,7 @@ impl Link {
             requests: AtomicU64::new(1),
             peers: Mutex::default(),
         });
-        tokio::spawn(listen(Arc::downgrade(&link), inbox));
+        tokio::spawn(hearing::listen(Arc::downgrade(&link), inbox));
         tokio::spawn(release(Arc::downgrade(&link), Arc::clone(&link.releases)));
         link
     }
@@ -261,79 +262,6 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn on_message(&self, message: ToClient) {
-        match message {
-            ToClient::Ready { key, inline: Some(value), .. } => {
-                self.set(key, Standing::Here(value));
-            }
-            ToClient::Ready { key, meta, holders, inline: None } => {
-                self.set(key, Standing::Elsewhere(meta, holders));
-            }
-            ToClient::Output { key, text } => {
-                if let Some(slot) = self.slot(&key) {
-                    slot.set_output(text);
-                }
-            }
-            ToClient::Failed { key, failure } => self.set(key, Standing::Failed(Box::new(failure))),
-            ToClient::Accepted(request) => {
-                let submitted = self.state().submitted.remove(&request);
-                // Most submitters do not listen: their futures tell.
-                let _ = submitted.map(|submitted| submitted.told.send(Ok(())));
-            }
-            ToClient::Refused { request, error } => {
-                let submitted = self.state().submitted.remove(&request);
-                let Some(Submitted { keys, told }) = submitted else { return };
-                for key in keys {
-                    self.set_if_pending(key, Standing::Lost(ClientError::Refused(error.clone())));
-                }
-                let _ = told.send(Err(error.into()));
-            }
-            ToClient::Again(keys) => {
-                for slot in keys.iter().filter_map(|key| self.slot(key)) {
-                    slot.set_again();
-                }
-            }
-            ToClient::Topic { name, message } => self.state().telling.hear(&name, message),
-            ToClient::Answer { request, answer } => {
-                let question = self.state().questions.remove(&request);
-                if let Some(lease) = question.and_then(|question| question.answer(answer)) {
-                    self.tell_later(|telling| telling.release(lease));
-                }
-            }
-        }
-    }
-
-    fn slot(&self, key: &Key) -> Option<Arc<Slot>> {
-        self.state().futures.get(key).map(|interest| Arc::clone(&interest.slot))
-    }
-
-    fn set(&self, key: Key, standing: Standing) {
-        if let Some(slot) = self.slot(&key) {
-            slot.set(standing);
-        }
-    }
-
-    fn set_if_pending(&self, key: Key, standing: Standing) {
-        if let Some(slot) = self.slot(&key).filter(|slot| slot.is_pending()) {
-            slot.set(standing);
-        }
-    }
-
-    /// The connection is gone: nothing more will be told.
-    fn on_lost(&self, error: &ClientError) {
-        let slots: Vec<_> = {
-            let mut state = self.state();
-            state.lost = Some(error.clone());
-            state.questions.clear();
-            state.submitted.clear();
-            state.telling.end();
-            state.futures.values().map(|interest| Arc::clone(&interest.slot)).collect()
-        };
-        for slot in slots.into_iter().filter(|slot| slot.is_pending()) {
-            slot.set(Standing::Lost(error.clone()));
-        }
-    }
-
     /// A request and the stream that its answer comes on.
     pub(crate) async fn bulk(
         connection: &Connection,
@@ -355,29 +283,6 @@ impl Drop for Link {
 
 pub(crate) fn lost() -> ClientError {
     ClientError::Net("the connection to the scheduler is lost".to_owned())
-}
-
-async fn listen(link: Weak<Link>, mut inbox: Inbox<ToClient>) {
-    loop {
-        let received = inbox.recv().await;
-        let Some(link) = link.upgrade() else { return };
-        match received {
-            Ok(Some(batch)) => {
-                for message in batch {
-                    link.on_message(message);
-                }
-            }
-            Ok(None) | Err(_) => {
-                let reason = link.scheduler.closed().await;
-                let error = ClientError::Net(format!(
-                    "the connection to the scheduler at `{}` is lost: {reason}",
-                    link.address
-                ));
-                link.on_lost(&error);
-                return;
-            }
-        }
-    }
 }
 
 /// Tells of futures that are gone, many at a time.

@@ -72,8 +72,8 @@ impl Client {
     }
 
     /// Submits a call that runs to its end, with its retries, even if this client leaves. Its result
-    /// is freed then, unless somebody wants it: detached calls are for what they do. Returns when
-    /// the grid has accepted it.
+    /// is freed then, unless somebody wants it: detached calls are for what they do. Only a forced
+    /// [`Self::cancel`] stops it. Returns when the grid has accepted it.
     ///
     /// # Errors
     /// As [`Self::submit`], and what the scheduler refuses.

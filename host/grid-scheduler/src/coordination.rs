@@ -63,7 +63,7 @@ pub(crate) struct Coordination {
     waiters: Waiters,
     handovers: BTreeMap<Asker, Handover>,
     /// Bytes of all of it, within `Config::coordination_bytes_max`.
-    bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Scheduler {

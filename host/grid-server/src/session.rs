@@ -101,12 +101,19 @@ async fn serve_worker(
     inputs.send(Input::WorkerGone(id)).await;
 }
 
-/// The next batch. A peer that sends what is no message is told so and cut off.
+/// The next batch; `None` after the connection's end. A peer that sends what is no message is told so
+/// and cut off.
 async fn next<T>(inbox: &mut Inbox<T>, connection: &Connection) -> Option<Vec<T>>
 where
     Vec<T>: Message,
 {
-    match inbox.recv().await {
+    let received = tokio::select! {
+        biased;
+        received = inbox.recv() => received,
+        // In memory, streams outlive their connection.
+        _ = connection.closed() => return None,
+    };
+    match received {
         Ok(batch) => batch,
         Err(error @ NetError::Frame(_)) => {
             tracing::warn!(%error, "a peer is cut off");

@@ -35,6 +35,7 @@ pub type Semaphore = Lock;
 /// A lease of a lock or semaphore. It ends when it is released or dropped, and with its client, be it
 /// by an end of the process or of the connection. One with a time ([`Lock::with_lease`]) also ends
 /// when it is not renewed; this client renews it while its runtime runs.
+#[must_use = "a lease ends when it is dropped"]
 pub struct Lease {
     link: Arc<Link>,
     /// Taken when it was released.

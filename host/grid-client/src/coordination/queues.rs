@@ -71,6 +71,7 @@ impl<T> Queue<T> {
 
 impl<T: IntoValue> Queue<T> {
     /// Adds a value at the end, at most 64 KiB encoded; waits while the queue is full.
+    /// Given up while it waits, it adds nothing; given up later than that, it may have.
     ///
     /// # Errors
     /// [`ClientError::Refused`] when it is too large, the grid has no room, or the queue is deleted.
@@ -91,7 +92,8 @@ impl<T: FromValue> Queue<T> {
     /// Takes the first item; waits while there is none.
     ///
     /// # Errors
-    /// When the value is no `T`, the queue is deleted, or the connection is lost.
+    /// When the value is no `T` (it is taken nevertheless, so that it is not in everybody's way),
+    /// the queue is deleted, or the connection is lost.
     pub async fn get(&self) -> Result<Shared<T>, ClientError> {
         self.take(1, None).await?.pop().ok_or_else(lost)
     }

@@ -3,6 +3,7 @@
 mod bounds;
 mod data;
 mod leases;
+mod random;
 mod topics;
 
 use grid_proto::coordination::{Coordinated, Item, LeaseKind, LeaseOperation, Operation};
