@@ -11,11 +11,6 @@ use grid_sdk::{ArgNode, CallNode};
 
 use crate::error::ClientError;
 
-/// Calls that one piece of a submission carries at most.
-const CALLS_PER_PIECE_MAX: usize = 2_000;
-/// Bytes of arguments that one piece carries at most, were its last call small.
-const BYTES_PER_PIECE_MAX: usize = 1 << 20;
-
 /// A call by names and encoded values, for programs that learn tasks at run time.
 #[derive(Clone, Debug)]
 pub struct RawCall {
@@ -132,33 +127,8 @@ impl Plan {
 
     /// The pieces of the submission; the last carries what is wanted.
     pub(crate) fn into_pieces(self, wanted: Vec<Key>) -> Vec<Submission> {
-        let mut pieces = vec![Submission { tasks: self.tasks, ..Submission::default() }];
-        let mut bytes = 0;
-        for spec in self.calls {
-            let size: usize = spec.args.iter().map(inline_bytes).sum();
-            let piece = pieces.last().expect("there is a first piece");
-            let full = piece.calls.len() >= CALLS_PER_PIECE_MAX
-                || (bytes + size > BYTES_PER_PIECE_MAX && !piece.calls.is_empty());
-            if full {
-                pieces.push(Submission::default());
-                bytes = 0;
-            }
-            bytes += size;
-            pieces.last_mut().expect("there is a first piece").calls.push(spec);
-        }
-        let last = pieces.len() - 1;
-        for piece in &mut pieces[..last] {
-            piece.more = true;
-        }
-        pieces[last].wanted = wanted;
-        pieces
-    }
-}
-
-fn inline_bytes(arg: &Arg) -> usize {
-    match arg {
-        Arg::Value(value) => value.bytes.len(),
-        Arg::Key(key) => key.0.len(),
+        let (tasks, calls) = (self.tasks, self.calls);
+        Submission { tasks, calls, wanted, ..Submission::default() }.into_pieces()
     }
 }
 

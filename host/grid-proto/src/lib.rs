@@ -14,6 +14,7 @@ pub mod frame;
 pub mod id;
 pub mod limits;
 pub mod message;
+mod pieces;
 pub mod report;
 pub mod shape;
 pub mod value;

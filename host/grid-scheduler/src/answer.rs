@@ -43,7 +43,7 @@ impl Scheduler {
         }
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         GridStatus {
-            clients: count(self.clients.len()),
+            clients: count(self.clients.len() - self.sessions.len()),
             workers: count(self.workers.len()),
             slots: self.workers.iter().map(|(_, worker)| worker.slots).sum(),
             calls,
@@ -133,7 +133,10 @@ impl Scheduler {
             }
             State::Processing { worker, executing, .. } => {
                 let name = self.workers.of(*worker).map_or("?", |worker| worker.name.as_str());
+                let waits =
+                    self.workers.of(*worker).is_some_and(|worker| worker.waiting.contains(&id));
                 match executing {
+                    _ if waits => format!("waits on `{name}` for calls that it submitted"),
                     true => format!("executing on `{name}`"),
                     false => format!("handed to `{name}`, not known to have begun"),
                 }

@@ -30,6 +30,9 @@ pub(crate) struct Call {
     pub(crate) attempt: Attempt,
     pub(crate) retries_left: u32,
     pub(crate) deaths: Vec<Death>,
+    /// How often it asked to run elsewhere, and where it was then.
+    pub(crate) reschedules: u32,
+    pub(crate) avoids: Option<WorkerId>,
     pub(crate) state: State,
 }
 

@@ -34,6 +34,7 @@ impl Scheduler {
             ensure(calls == worker.in_hand.len(), &format!("{name}: in hand"))?;
             ensure(load_us == worker.load_us, &format!("{name}: load"))?;
             ensure(executing == worker.executing, &format!("{name}: executing"))?;
+            ensure(worker.waiting.is_subset(&worker.in_hand), &format!("{name}: waiting"))?;
             ensure(worker.outbox.is_empty(), &format!("{name}: unsent assignments"))?;
             let mut bytes = 0;
             for held in &worker.holds {
@@ -52,7 +53,7 @@ impl Scheduler {
                 ensure(listed, "a wanted call does not list its client")?;
             }
         }
-        Ok(())
+        self.check_sessions()
     }
 
     fn check_call(&self, id: CallId, call: &Call) -> Result<(), String> {
@@ -116,6 +117,6 @@ impl Scheduler {
     }
 }
 
-fn ensure(holds: bool, what: &str) -> Result<(), String> {
+pub(crate) fn ensure(holds: bool, what: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what.to_owned()) }
 }

@@ -23,6 +23,7 @@
 //!   dependent that is itself active;
 //! - a call that waits counts exactly its inputs that are not in memory;
 //! - a result that is in memory has at least one holder, and each holder lists it;
+//! - a call that speaks as a client is one while its attempt runs, and no longer;
 //! - a worker's message about an attempt that is over changes a counter and nothing else.
 
 mod answer;
@@ -39,6 +40,8 @@ mod lifecycle;
 mod machine;
 mod outcome;
 mod placement;
+mod reschedule;
+mod sessions;
 mod submit;
 mod task;
 mod worker;

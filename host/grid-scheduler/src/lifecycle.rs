@@ -73,7 +73,7 @@ impl Scheduler {
         };
     }
 
-    fn dequeue(&mut self, id: CallId) {
+    pub(crate) fn dequeue(&mut self, id: CallId) {
         let entry = (self.calls[id].priority, id);
         if !self.unbound.remove(&entry) {
             self.bound.remove(&entry);
@@ -90,9 +90,11 @@ impl Scheduler {
         call.state = State::Released;
         self.workers.change_load(worker, |worker| {
             worker.in_hand.remove(&id);
+            worker.waiting.remove(&id);
             worker.load_us = worker.load_us.saturating_sub(expected_us);
             worker.executing -= u32::from(executing);
         });
+        self.end_session(id);
     }
 
     /// Its result is in a worker's store.

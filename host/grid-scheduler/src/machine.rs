@@ -13,6 +13,7 @@ use crate::config::{Config, Now};
 use crate::event::{Action, Event};
 use crate::fences::Fences;
 use crate::outcome::Leaving;
+use crate::sessions::Sessions;
 use crate::task::Tasks;
 use crate::worker::{Worker, Workers};
 
@@ -25,11 +26,15 @@ pub struct Scheduler {
     pub(crate) tasks: Tasks,
     pub(crate) bundles: Bundles,
     pub(crate) clients: BTreeMap<ClientId, Client>,
+    /// Running calls that are clients themselves.
+    pub(crate) sessions: Sessions,
     pub(crate) workers: Workers,
     /// Calls without inputs: they may run anywhere, and are held back until somebody has room.
     pub(crate) unbound: BTreeSet<(Priority, CallId)>,
     /// Calls with inputs: placed at once, near their data.
     pub(crate) bound: BTreeSet<(Priority, CallId)>,
+    /// Calls that asked to run elsewhere and have not been placed since.
+    pub(crate) elsewhere: BTreeSet<CallId>,
     pub(crate) actions: VecDeque<Action>,
     pub(crate) submissions: u32,
     pub(crate) stale_messages: u64,
@@ -47,9 +52,11 @@ impl Scheduler {
             tasks: Tasks::default(),
             bundles: Bundles::default(),
             clients: BTreeMap::new(),
+            sessions: Sessions::default(),
             workers: Workers::default(),
             unbound: BTreeSet::new(),
             bound: BTreeSet::new(),
+            elsewhere: BTreeSet::new(),
             actions: VecDeque::new(),
             submissions: 0,
             stale_messages: 0,
@@ -74,6 +81,7 @@ impl Scheduler {
                 self.bundles.restore(hash, size_bytes, description);
             }
         }
+        self.drop_ended_sessions();
     }
 
     /// One placement round, after a batch of events.
@@ -109,9 +117,10 @@ impl Scheduler {
             self.actions.push_back(Action::CloseWorker(id, reason));
             self.on_worker_gone(id, Leaving::Died);
         }
+        self.drop_ended_sessions();
     }
 
-    fn on_client(&mut self, id: ClientId, message: FromClient) {
+    pub(crate) fn on_client(&mut self, id: ClientId, message: FromClient) {
         if !self.clients.contains_key(&id) {
             return;
         }
@@ -153,9 +162,11 @@ impl Scheduler {
             }
             FromWorker::Holds(keys) => self.on_holds(id, &keys),
             FromWorker::Inspected { bundle, result } => self.on_inspected(bundle, result),
-            FromWorker::FromTask { .. }
-            | FromWorker::Waits { .. }
-            | FromWorker::Withdrawn { .. } => {}
+            FromWorker::FromTask { key, attempt, message } => {
+                self.on_from_task(id, key, attempt, *message);
+            }
+            FromWorker::Waits { key, attempt, waits } => self.on_waits(id, key, attempt, waits),
+            FromWorker::Withdrawn { .. } => {}
             FromWorker::Heartbeat { resident_bytes, descriptors } => {
                 worker.resident_bytes = resident_bytes;
                 worker.descriptors = descriptors;
@@ -190,6 +201,7 @@ impl Scheduler {
                 pid: registration.pid,
                 slots: registration.slots,
                 in_hand: BTreeSet::new(),
+                waiting: BTreeSet::new(),
                 load_us: 0,
                 executing: 0,
                 holds: BTreeSet::new(),
@@ -220,7 +232,11 @@ impl Scheduler {
     }
 
     pub(crate) fn send_client(&mut self, id: ClientId, message: ToClient) {
-        self.actions.push_back(Action::ToClient(id, message));
+        match self.to_task(id, message) {
+            Ok((worker, message)) => self.send_worker(worker, message),
+            Err(Some(message)) => self.actions.push_back(Action::ToClient(id, message)),
+            Err(None) => {}
+        }
     }
 
     pub(crate) fn send_worker(&mut self, id: WorkerId, message: ToWorker) {

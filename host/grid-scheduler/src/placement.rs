@@ -46,6 +46,7 @@ impl Scheduler {
     /// One round: all calls with inputs, then as many without as the workers have room for.
     pub(crate) fn place(&mut self) {
         let mut touched = BTreeSet::new();
+        self.place_elsewhere(&mut touched);
         while !self.workers.is_empty()
             && let Some((_, id)) = self.bound.pop_first()
         {
@@ -56,8 +57,9 @@ impl Scheduler {
             self.assign(id, worker);
             touched.insert(worker);
         }
-        while let Some((worker, state)) = self.workers.least_loaded()
-            && state.has_room(&self.config)
+        while let Some((priority, _)) = self.unbound.first()
+            && let Some((worker, state)) = self.workers.least_loaded()
+            && (state.has_room(&self.config) || state.has_room_for_nested(*priority))
             && let Some((_, id)) = self.unbound.pop_first()
         {
             self.assign(id, worker);
@@ -97,7 +99,7 @@ impl Scheduler {
         workers.into_iter().filter_map(candidate).collect()
     }
 
-    fn assign(&mut self, id: CallId, worker: WorkerId) {
+    pub(crate) fn assign(&mut self, id: CallId, worker: WorkerId) {
         let call = &self.calls[id];
         let expected_us = self.tasks.of(call.task).expected_us();
         let inputs = call

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use crate::call::{Call, CallId, State};
 use crate::client::Client;
 use crate::machine::Scheduler;
+use crate::sessions::nested;
 
 impl Scheduler {
     pub(crate) fn on_submit(&mut self, client: ClientId, piece: Submission) {
@@ -17,8 +18,9 @@ impl Scheduler {
         };
         let mut created = Vec::with_capacity(submission.calls.len());
         let accepted = self
-            .create_all(submission.tasks, submission.calls, &mut created)
-            .and_then(|()| self.find_wanted(&submission.wanted));
+            .create_all(client, submission.tasks, submission.calls, &mut created)
+            .and_then(|()| self.find_wanted(&submission.wanted))
+            .and_then(|wanted| self.refuse_circles(client, wanted));
         match accepted {
             Ok(wanted) => {
                 self.send_client(client, ToClient::Accepted(request));
@@ -76,12 +78,14 @@ impl Scheduler {
 
     fn create_all(
         &mut self,
+        client: ClientId,
         tasks: Vec<TaskRef>,
         specs: Vec<CallSpec>,
         created: &mut Vec<CallId>,
     ) -> Result<(), Refusal> {
         let tasks: Vec<_> =
             tasks.into_iter().map(|task| self.resolve_task(&task)).collect::<Result<_, _>>()?;
+        let parent = self.parent_priority(client)?;
         let submission = self.submissions;
         self.submissions = self.submissions.wrapping_add(1);
         for (position, spec) in specs.into_iter().enumerate() {
@@ -93,7 +97,9 @@ impl Scheduler {
                 user: spec.options.priority.saturating_neg(),
                 submission,
                 position: u32::try_from(position).unwrap_or(u32::MAX),
+                nesting: 0,
             };
+            let priority = parent.map_or(priority, |parent| nested(parent, priority));
             if let Some(id) = self.create(spec, *task, described, priority)? {
                 created.push(id);
             }
@@ -162,6 +168,8 @@ impl Scheduler {
             attempt: self.fences.first(&spec.key),
             retries_left: spec.options.retries.unwrap_or(self.tasks.of(task).retries),
             deaths: Vec::new(),
+            reschedules: 0,
+            avoids: None,
             state: State::Released,
         });
         for dependency in dependencies {

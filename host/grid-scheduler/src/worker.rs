@@ -16,6 +16,8 @@ pub(crate) struct Worker {
     pub(crate) slots: u32,
     /// Calls that it was given and has not finished.
     pub(crate) in_hand: BTreeSet<CallId>,
+    /// Those of them that wait for calls of their own and take no slot.
+    pub(crate) waiting: BTreeSet<CallId>,
     /// Expected time of all of them.
     pub(crate) load_us: u64,
     pub(crate) executing: u32,
@@ -40,7 +42,7 @@ impl Worker {
 
     /// It may be given another call that has no reason to run just there.
     pub(crate) fn has_room(&self, config: &Config) -> bool {
-        let in_hand = self.in_hand.len() as u64;
+        let in_hand = (self.in_hand.len() - self.waiting.len()) as u64;
         let slots = u64::from(self.slots);
         let filled = (slots * u64::from(config.saturation_percent)).div_ceil(100).max(1);
         in_hand < filled
