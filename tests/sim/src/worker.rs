@@ -78,7 +78,7 @@ impl SimWorker {
             process: 0,
             alive: false,
             slots,
-            agent: Agent::new(slots),
+            agent: Agent::new(slots, 16),
             store: BTreeMap::new(),
             link: None,
             welcomed: false,
@@ -201,6 +201,7 @@ impl SimWorker {
             Action::Fetch { from, address, keys } => {
                 self.requests.push(Request { from, address, keys });
             }
+            Action::Tell(..) => {}
             // What is on its way still comes, or fails: the agent must cope with both.
             Action::HangUp { .. } => {}
             Action::Drop(key) => {

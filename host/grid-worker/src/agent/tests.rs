@@ -11,7 +11,7 @@ fn key(n: u8) -> Key {
 
 /// An agent with one slot that knows a task and has its bundle.
 fn agent() -> Agent {
-    let mut agent = Agent::new(1);
+    let mut agent = Agent::new(1, 4);
     let task = TaskDefinition {
         id: TaskId(0),
         bundle: BUNDLE,
@@ -33,7 +33,7 @@ fn run(agent: &mut Agent, call: u8, attempt: u32, inputs: &[(u8, &[WorkerId])]) 
         key: key(call),
         attempt: Attempt(attempt),
         task: TaskId(0),
-        priority: Priority { user: 0, submission: 0, position: u32::from(call) },
+        priority: Priority { user: 0, submission: 0, position: u32::from(call), nesting: 0 },
         args: inputs.iter().map(|(input, _)| Arg::Key(key(*input))).collect(),
         inputs: inputs.iter().map(|(input, from)| (key(*input), from.to_vec())).collect(),
         limits: TaskLimits::default(),
