@@ -3,6 +3,7 @@
 mod deploy;
 mod grid;
 mod loss;
+mod nested;
 mod placement;
 mod submission;
 mod wishes;

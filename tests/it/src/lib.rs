@@ -14,4 +14,6 @@ mod graphs;
 #[cfg(test)]
 mod loss;
 #[cfg(test)]
+mod nested;
+#[cfg(test)]
 mod support;
