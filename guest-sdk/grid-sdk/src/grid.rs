@@ -171,9 +171,7 @@ pub fn gather<'a, T: FromValue + 'a>(
 ///
 /// # Errors
 /// [`Error::OverLimit`] when too many calls wait on this worker.
-pub fn wait_all<'a, T: 'a>(
-    pending: impl IntoIterator<Item = &'a Pending<T>>,
-) -> Result<(), Error> {
+pub fn wait_all<'a, T: 'a>(pending: impl IntoIterator<Item = &'a Pending<T>>) -> Result<(), Error> {
     inside::wait_all(pending.into_iter().map(|pending| &pending.key))
 }
 

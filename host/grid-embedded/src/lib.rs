@@ -44,6 +44,8 @@ pub struct EmbeddedConfig {
     pub state_dir: PathBuf,
     /// The sandbox engines' configuration; `slots` above wins.
     pub engine: EngineConfig,
+    /// The scheduling machine's configuration.
+    pub scheduler: grid_scheduler::Config,
     /// Listen for clients of other processes; `None` joins everything in memory.
     pub listen: Option<(SocketAddr, Identity)>,
 }
@@ -84,6 +86,7 @@ impl Default for EmbeddedConfig {
             slots: std::thread::available_parallelism().map_or(1, usize::from),
             state_dir: std::env::temp_dir().join(format!("grid-{}", std::process::id())),
             engine: EngineConfig::default(),
+            scheduler: grid_scheduler::Config::default(),
             listen: None,
         }
     }
@@ -104,7 +107,7 @@ impl Embedded {
 
         let server_config = ServerConfig {
             state_dir: config.state_dir.clone(),
-            scheduler: grid_scheduler::Config::default(),
+            scheduler: config.scheduler.clone(),
         };
         let (listen, server_hub, until) = (config.listen.clone(), hub, stopped.clone());
         grid.spawn("scheduler", async move {

@@ -232,11 +232,7 @@ impl Scheduler {
     }
 
     pub(crate) fn send_client(&mut self, id: ClientId, message: ToClient) {
-        match self.to_task(id, message) {
-            Ok((worker, message)) => self.send_worker(worker, message),
-            Err(Some(message)) => self.actions.push_back(Action::ToClient(id, message)),
-            Err(None) => {}
-        }
+        self.actions.extend(self.addressed(id, message));
     }
 
     pub(crate) fn send_worker(&mut self, id: WorkerId, message: ToWorker) {

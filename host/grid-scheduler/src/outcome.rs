@@ -22,7 +22,12 @@ pub(crate) enum Leaving {
 
 impl Scheduler {
     /// The call that this worker has in hand as this attempt; otherwise the message is too late.
-    pub(crate) fn current(&mut self, worker: WorkerId, key: Key, attempt: Attempt) -> Option<CallId> {
+    pub(crate) fn current(
+        &mut self,
+        worker: WorkerId,
+        key: Key,
+        attempt: Attempt,
+    ) -> Option<CallId> {
         let found = self.calls.find(&key).filter(|id| {
             let call = &self.calls[*id];
             call.attempt == attempt

@@ -8,6 +8,7 @@ use grid_proto::{Attempt, ClientId, Key, Priority, WorkerId};
 
 use crate::call::{CallId, State};
 use crate::check::ensure;
+use crate::event::Action;
 use crate::machine::Scheduler;
 use crate::worker::Worker;
 
@@ -102,22 +103,15 @@ impl Scheduler {
         });
     }
 
-    /// A message for a call that is a client, and the worker that it goes to. Otherwise the message
-    /// itself, or nothing where the call's attempt is over.
-    pub(crate) fn to_task(
-        &self,
-        client: ClientId,
-        message: ToClient,
-    ) -> Result<(WorkerId, ToWorker), Option<ToClient>> {
+    /// The way of a message to a client; none where it is a call whose attempt is over.
+    pub(crate) fn addressed(&self, client: ClientId, message: ToClient) -> Option<Action> {
         if client.0 < FIRST {
-            return Err(Some(message));
+            return Some(Action::ToClient(client, message));
         }
-        let Some(Session { worker, key, attempt, .. }) = self.sessions.by_client.get(&client)
-        else {
-            return Err(None);
-        };
+        let Session { worker, key, attempt, .. } = self.sessions.by_client.get(&client)?;
         let message = Box::new(message);
-        Ok((*worker, ToWorker::ToTask { key: *key, attempt: *attempt, message }))
+        let message = ToWorker::ToTask { key: *key, attempt: *attempt, message };
+        Some(Action::ToWorker(*worker, message))
     }
 
     /// The call's attempt is over.

@@ -151,6 +151,7 @@ impl Agent {
         self.ready.clear();
         self.tasks.clear();
         self.durations_us.clear();
+        self.waiting.forget_tasks();
         self.peers.clear();
         self.fetches = Fetches::default();
         self.loading.clear();
@@ -431,12 +432,13 @@ impl Agent {
             let address = self.peers.get(&from).cloned();
             self.actions.push_back(Action::Fetch { from, address, keys });
         }
-        while let Some((priority, key)) = self.waiting.next(&self.ready) {
+        while let Some((priority, key)) = self.waiting.next(&self.ready, &self.jobs) {
             let Some(job) = self.jobs.get_mut(&key) else {
                 self.ready.remove(&(priority, key));
                 continue;
             };
-            let short = self.durations_us.get(&job.task).is_some_and(|average| *average < SHORT_US);
+            let short = self.durations_us.get(&job.task).is_some_and(|average| *average < SHORT_US)
+                && !self.waiting.is_known(job.task);
             let ahead = if short { SHORT_AHEAD_PER_SLOT } else { 0 };
             if self.dispatched.len() - self.waiting.len() >= self.slots * (1 + ahead) {
                 break;

@@ -197,7 +197,7 @@ impl Session {
             let Standing::Elsewhere(meta, holders) = self.children().standing(&key) else {
                 continue;
             };
-            if let Some(object) = self.from_any(key, meta, &holders).await? {
+            if let Some(object) = self.fetch_from_any(key, meta, &holders).await? {
                 return Ok(value_of(&object));
             }
             // The news may be old: a holder may have died, and the call may be running once more.
@@ -206,11 +206,12 @@ impl Session {
             self.children().ask_again(key);
             self.tell(FromClient::Locate { keys: vec![key], failed }).await?;
         }
-        let message = format!("the result of `{}` could not be fetched from any worker", key.short());
+        let message =
+            format!("the result of `{}` could not be fetched from any worker", key.short());
         Err(GridError::Failed(Box::new(Failure::new(FailureKind::LostData, message))))
     }
 
-    async fn from_any(
+    async fn fetch_from_any(
         &self,
         key: Key,
         meta: ObjectMeta,

@@ -48,6 +48,7 @@ pub(crate) async fn run(peer: bool) -> anyhow::Result<()> {
                 cache_dir: Some(home.path().join("native")),
                 ..EngineConfig::default()
             },
+            scheduler: EmbeddedConfig::default().scheduler,
             listen: None,
         })?;
         let client = grid.client().await?;

@@ -131,7 +131,7 @@ async fn what_a_call_may_not_submit_is_told_in_words() {
     assert_eq!(flood_of(10_000).await.unwrap(), "10000 were taken");
     assert!(flood_of(10_001).await.unwrap().starts_with("OverLimit(\"a call may have submitted"));
     let said = client.submit(wrong::call()).await.unwrap().result().await.unwrap();
-    for (said, what) in said.iter().zip(["nowhere", "no task `f`", "chained", "5242880 bytes"]) {
+    for (said, what) in said.iter().zip(["nowhere", "no task `f`", "leaves", "5242880 bytes"]) {
         assert!(said.starts_with("Refused(") && said.contains(what), "{said}");
     }
 }
@@ -141,8 +141,8 @@ async fn more_calls_than_may_wait_are_told_so() {
     let engine = EngineConfig { waiting_max: 4, ..EngineConfig::default() };
     let grid = Grid::start_with(1, 1, engine).await;
     grid.deploy("nested").await;
-    let fits = grid.client.submit(leaves::call(4, 2, 1)).await.unwrap();
-    assert_eq!(fits.result().await.unwrap(), 16);
+    let fits = grid.client.submit(leaves::call(4, 1, 1)).await.unwrap();
+    assert_eq!(fits.result().await.unwrap(), 1);
     let failure = failure(grid.client.submit(leaves::call(5, 1, 9)).await.unwrap().result().await);
     assert_eq!(failure.kind, FailureKind::User);
     assert!(failure.message.contains("4 calls wait for calls of their own"), "{failure}");

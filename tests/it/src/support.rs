@@ -52,6 +52,7 @@ impl Grid {
             slots,
             state_dir: state.path().to_owned(),
             engine,
+            scheduler: EmbeddedConfig::default().scheduler,
             listen: None,
         })
         .unwrap();

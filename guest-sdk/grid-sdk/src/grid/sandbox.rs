@@ -24,8 +24,7 @@ pub(crate) fn set_own_bundle(name: &'static str) {
 
 pub(super) fn submit(calls: &[Arc<CallNode>]) -> Result<Vec<Key>, Error> {
     let mut plan = Plan::default();
-    let wanted: Vec<_> =
-        calls.iter().map(|call| plan.add_tree(call)).collect::<Result<_, _>>()?;
+    let wanted: Vec<_> = calls.iter().map(|call| plan.add_tree(call)).collect::<Result<_, _>>()?;
     wit::submit(&plan.calls, &wanted).map_err(Error::from)
 }
 
@@ -77,9 +76,8 @@ impl Plan {
             ))),
         };
         let options = &node.options;
-        let timeout_ms = |timeout: std::time::Duration| {
-            u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
-        };
+        let timeout_ms =
+            |timeout: std::time::Duration| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         Ok(wit::Call {
             bundle: (node.bundle != OWN_BUNDLE.get()).then(|| node.bundle.to_owned()),
             task: node.task.to_owned(),

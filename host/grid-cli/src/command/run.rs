@@ -70,6 +70,7 @@ impl Run {
             slots: self.sandbox.slots_or(processors),
             state_dir,
             engine: self.sandbox.engine()?,
+            scheduler: EmbeddedConfig::default().scheduler,
             listen: None,
         })?;
         let client = grid.client().await?;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::scheduler::NestingArgs;
 use super::worker::{SandboxArgs, TraitArgs};
 use crate::args::Global;
 use crate::error::CliError;
@@ -45,6 +46,8 @@ pub(crate) struct Up {
     sandbox: SandboxArgs,
     #[command(flatten)]
     traits: TraitArgs,
+    #[command(flatten)]
+    nesting: NestingArgs,
     /// Stop when standard input closes.
     #[arg(long, hide = true)]
     stop_with_stdin: bool,
@@ -98,6 +101,7 @@ impl Up {
             slots: self.sandbox.slots_or(1),
             state_dir: self.state_dir.clone().unwrap_or_else(default_state_dir),
             engine: self.sandbox.engine()?,
+            scheduler: self.nesting.config(),
             listen: Some((self.listen, identity)),
         })?;
         let client = grid.client().await?;
@@ -118,6 +122,7 @@ impl Up {
         if let Some(directory) = &self.state_dir {
             args.push(format!("--state-dir={}", directory.display()));
         }
+        args.extend(self.nesting.to_args());
         args
     }
 

@@ -164,10 +164,7 @@ impl TryFrom<Call> for NestedCall {
             options: CallOptions {
                 priority: call.priority,
                 retries: call.retries,
-                limits: TaskLimits {
-                    memory_bytes: call.memory_bytes,
-                    timeout_ms: call.timeout_ms,
-                },
+                limits: TaskLimits { memory_bytes: call.memory_bytes, timeout_ms: call.timeout_ms },
                 ..CallOptions::default()
             },
         })

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use grid_proto::message::{FromClient, FromWorker};
-use grid_proto::{Attempt, Key, Priority};
+use grid_proto::{Attempt, Key, Priority, TaskId};
 
+use super::job::Job;
 use super::{Action, Agent};
 
 #[derive(Debug)]
@@ -12,13 +13,15 @@ pub(crate) struct Waiting {
     /// With the nesting of each.
     attempts: BTreeMap<(Key, Attempt), i32>,
     max: usize,
+    /// Tasks that have been seen waiting.
+    tasks: BTreeSet<TaskId>,
     /// Since the last tick a call that was held back has not been let go.
     lets_one: bool,
 }
 
 impl Waiting {
     pub(crate) fn new(max: usize) -> Self {
-        Self { attempts: BTreeMap::new(), max, lets_one: false }
+        Self { attempts: BTreeMap::new(), max, tasks: BTreeSet::new(), lets_one: false }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -38,10 +41,25 @@ impl Waiting {
         self.lets_one = false;
     }
 
-    /// The call to dispatch next. Once many wait, those come first that are nested deeper than all of
-    /// them: most likely they are what is waited for, and the others would only wait as well. Should
-    /// it be one of the others after all, each tick lets one of them go.
-    pub(crate) fn next(&self, ready: &BTreeSet<(Priority, Key)>) -> Option<(Priority, Key)> {
+    /// Calls of this task are known to wait.
+    pub(crate) fn is_known(&self, task: TaskId) -> bool {
+        self.tasks.contains(&task)
+    }
+
+    /// The scheduler numbers tasks anew.
+    pub(crate) fn forget_tasks(&mut self) {
+        self.tasks.clear();
+    }
+
+    /// The call to dispatch next. Once many wait, calls of tasks that are known to wait are held back
+    /// unless they are nested deeper than all that wait: those are most likely waited for, and the
+    /// others would only wait as well. Should it be one of the others after all, each tick lets one
+    /// of them go.
+    pub(crate) fn next(
+        &self,
+        ready: &BTreeSet<(Priority, Key)>,
+        jobs: &BTreeMap<Key, Job>,
+    ) -> Option<(Priority, Key)> {
         let deepest = match self.attempts.len() > self.max / 2 {
             true => self.attempts.values().min().copied(),
             false => None,
@@ -49,8 +67,11 @@ impl Waiting {
         let Some(deepest) = deepest else {
             return ready.first().copied();
         };
-        let deeper = ready.iter().find(|(priority, _)| priority.nesting < deepest);
-        deeper.or_else(|| ready.first().filter(|_| self.lets_one)).copied()
+        let goes = |(priority, key): &&(Priority, Key)| {
+            let waits = || jobs.get(key).is_some_and(|job| self.is_known(job.task));
+            priority.nesting < deepest || !waits()
+        };
+        ready.iter().find(goes).or_else(|| ready.first().filter(|_| self.lets_one)).copied()
     }
 }
 
@@ -65,9 +86,8 @@ impl Agent {
 
     /// An attempt begins to wait for calls of its own and has given its slot back, or goes on.
     pub fn on_waits(&mut self, key: Key, attempt: Attempt, waits: bool) {
-        if !self.dispatched.contains_key(&(key, attempt)) {
-            return;
-        }
+        let Some(task) = self.dispatched.get(&(key, attempt)) else { return };
+        self.waiting.tasks.insert(*task);
         let nesting = self.jobs.get(&key).map_or(0, |job| job.priority.nesting);
         match waits {
             true => self.waiting.attempts.insert((key, attempt), nesting),
