@@ -47,6 +47,7 @@ mod client;
 mod faults;
 mod graph;
 mod history;
+mod nested;
 mod network;
 mod oracle;
 mod rng;
