@@ -62,7 +62,14 @@ impl Scheduler {
         attempt: Attempt,
         message: FromClient,
     ) {
-        let Some(call) = self.current(worker, key, attempt) else { return };
+        let Some(call) = self.current(worker, key, attempt) else {
+            // It would wait for an answer for ever.
+            if self.workers.of(worker).is_some() {
+                self.fences.pass(&key, attempt);
+                self.send_worker(worker, ToWorker::Cancel(vec![(key, attempt)]));
+            }
+            return;
+        };
         if !may_say(&message) {
             // No worker of ours passes it on.
             self.stale_messages += 1;

@@ -195,8 +195,9 @@ fn a_lost_worker_takes_the_sessions_of_its_calls_along() {
     assert_eq!(grid.state(2), "unknown");
     let stale = grid.stale();
     grid.nest(1, 1, 0, &[call(3, &[])]);
-    grid.nest(2, 1, 0, &[call(3, &[])]);
+    let out = grid.nest(2, 1, 0, &[call(3, &[])]);
     assert_eq!(grid.stale(), stale + 2, "its old attempt has nothing to say");
+    assert_eq!(out.cancelled(), [(2, 1, 0)], "nor to wait for");
     let placed = grid.nest(2, 1, 1, &[call(2, &[])]).placed();
     assert_eq!(placed, [(2, 2, 1)], "under a number that its old worker never knew");
 }
