@@ -189,11 +189,12 @@ impl Seats {
         let mut queue = self.lock();
         queue.executing.remove(&call);
         queue.waiting.remove(&call);
-        self.pass_on(&mut queue);
+        // What is left of the slot this thread takes itself.
+        self.let_go_on(&mut queue);
     }
 
-    /// Gives free slots to calls that go on, then to calls that begin.
-    fn pass_on(&self, queue: &mut Queue) {
+    /// Gives free slots to calls that waited, before others begin.
+    fn let_go_on(&self, queue: &mut Queue) {
         while queue.executing.len() < self.0.slots
             && let Some((call, granted)) = queue.resuming.pop_front()
         {
@@ -201,9 +202,6 @@ impl Seats {
             if granted.send(()).is_ok() && queue.waiting.remove(&call) {
                 queue.executing.insert(call);
             }
-        }
-        if queue.executing.len() < self.0.slots && !queue.work.is_empty() {
-            self.0.work_or_stop.notify_one();
         }
     }
 
@@ -229,7 +227,10 @@ impl Seats {
         }
         queue.executing.remove(&call);
         queue.waiting.insert(call);
-        self.pass_on(&mut queue);
+        self.let_go_on(&mut queue);
+        if queue.executing.len() < self.0.slots && !queue.work.is_empty() {
+            self.0.work_or_stop.notify_one();
+        }
         Ok(())
     }
 
@@ -239,7 +240,7 @@ impl Seats {
             let mut queue = self.lock();
             let (grant, granted) = oneshot::channel();
             queue.resuming.push_back((call, grant));
-            self.pass_on(&mut queue);
+            self.let_go_on(&mut queue);
             granted
         };
         // Never refused: the queue outlives its calls.

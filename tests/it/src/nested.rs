@@ -83,6 +83,9 @@ async fn a_cancelled_parent_ends_at_once_and_so_do_its_children() {
     grid.deploy("nested").await;
     let parent = grid.client.submit(patient::call(4)).await.unwrap();
     executing(&grid.client, 2).await;
+    let calls = grid.client.calls(&parent.key().to_string(), None, 1).await.unwrap();
+    let why = "waits on `worker-0` for calls that it submitted";
+    assert_eq!(calls[0].explanation, why);
     let cancelled = Instant::now();
     grid.client.cancel(vec![parent.key()], false).await.unwrap();
     assert_eq!(failure(parent.result().await).kind, FailureKind::Cancelled);

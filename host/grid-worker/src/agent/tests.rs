@@ -257,3 +257,15 @@ fn what_a_call_says_goes_on_while_its_attempt_runs() {
     assert_eq!(say(&mut agent, 0), 0);
     assert!(tell(&mut agent, 0).is_empty());
 }
+
+#[test]
+fn without_its_scheduler_nothing_waits_on() {
+    let mut agent = agent();
+    run(&mut agent, 1, 0, &[]);
+    waits(&mut agent, 1, true);
+    agent.on_disconnected();
+    assert_eq!(settle(&mut agent), [Action::Stop(key(1), Attempt(0))]);
+    assert_eq!(agent.in_hand(), []);
+    agent.on_executed(key(1), Attempt(0), Outcome::Reschedule, Spent::default());
+    assert!(settle(&mut agent).is_empty(), "nobody asked for it");
+}

@@ -98,7 +98,8 @@ impl Agent {
         }
     }
 
-    /// Some milliseconds have passed: see [`Waiting::next`].
+    /// Some milliseconds have passed: one call that was held back, because many wait and it would
+    /// most likely wait as well, may go.
     pub fn on_tick(&mut self) {
         self.waiting.lets_one = true;
     }
