@@ -116,6 +116,10 @@ impl Scheduler {
             return Some(Action::ToClient(client, message));
         }
         let Session { worker, key, attempt, .. } = self.sessions.by_client.get(&client)?;
+        if matches!(message, ToClient::Output { .. }) {
+            // It is for people.
+            return None;
+        }
         let message = Box::new(message);
         let message = ToWorker::ToTask { key: *key, attempt: *attempt, message };
         Some(Action::ToWorker(*worker, message))
