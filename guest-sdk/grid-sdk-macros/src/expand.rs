@@ -82,6 +82,7 @@ impl Expansion {
                     pure: #pure,
                     args: ::std::vec![#(::grid_sdk::IntoArg::into_arg(#idents)),*],
                     options: ::core::default::Default::default(),
+                    native: ::grid_sdk::export::Native::of::<Self>(),
                 })
             }
         }

@@ -174,6 +174,1307 @@ pub mod grid {
                 }
             }
         }
+        /// The vocabulary that guest and host share.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod types {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            /// How the bytes of a value are to be read.
+            #[repr(u8)]
+            #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+            pub enum Codec {
+                /// MessagePack, self-describing; structs are maps by field name.
+                Msgpack,
+                /// Bytes as they are.
+                Raw,
+                /// An Arrow IPC stream.
+                Arrow,
+            }
+            impl ::core::fmt::Debug for Codec {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        Codec::Msgpack => f.debug_tuple("Codec::Msgpack").finish(),
+                        Codec::Raw => f.debug_tuple("Codec::Raw").finish(),
+                        Codec::Arrow => f.debug_tuple("Codec::Arrow").finish(),
+                    }
+                }
+            }
+            impl Codec {
+                #[doc(hidden)]
+                pub unsafe fn _lift(val: u8) -> Codec {
+                    if !cfg!(debug_assertions) {
+                        return unsafe { ::core::mem::transmute(val) };
+                    }
+                    match val {
+                        0 => Codec::Msgpack,
+                        1 => Codec::Raw,
+                        2 => Codec::Arrow,
+                        _ => panic!("invalid enum discriminant"),
+                    }
+                }
+            }
+            /// An argument or a result.
+            #[derive(Clone)]
+            pub struct Value {
+                pub codec: Codec,
+                pub bytes: _rt::Vec<u8>,
+            }
+            impl ::core::fmt::Debug for Value {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Value")
+                        .field("codec", &self.codec)
+                        .field("bytes", &self.bytes)
+                        .finish()
+                }
+            }
+        }
+        /// Calls that a running call submits, and waits for.
+        ///
+        /// While it waits, a call gives its slot to others and its sandbox stays; the
+        /// time counts neither as wall time of the call nor against its limit. Calls
+        /// that it has not let go of when it ends are let go of then: what nobody else
+        /// wants is stopped.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod grid {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Value = super::super::super::grid::task::types::Value;
+            /// The key of a call: 64 hexadecimal digits.
+            pub type Key = _rt::String;
+            /// An argument of a call.
+            #[derive(Clone)]
+            pub enum Argument {
+                Value(Value),
+                /// The result of a call that was submitted before and not released.
+                Key(Key),
+                /// The result of an earlier call of the same submission, by position.
+                Call(u32),
+            }
+            impl ::core::fmt::Debug for Argument {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        Argument::Value(e) => {
+                            f.debug_tuple("Argument::Value").field(e).finish()
+                        }
+                        Argument::Key(e) => {
+                            f.debug_tuple("Argument::Key").field(e).finish()
+                        }
+                        Argument::Call(e) => {
+                            f.debug_tuple("Argument::Call").field(e).finish()
+                        }
+                    }
+                }
+            }
+            /// A call to run somewhere on the grid.
+            #[derive(Clone)]
+            pub struct Call {
+                /// `name` or `name@version`; without it, the bundle of the running
+                /// call.
+                pub bundle: ::core::option::Option<_rt::String>,
+                pub task: _rt::String,
+                pub arguments: _rt::Vec<Argument>,
+                /// Equal arguments give equal results: an equal call runs once, whoever
+                /// submits it.
+                pub pure: bool,
+                /// How often it is tried again when it fails; without it, as its author
+                /// says.
+                pub retries: ::core::option::Option<u32>,
+                /// Linear memories and tables together; without it, as its author says.
+                pub memory_bytes: ::core::option::Option<u64>,
+                /// Wall time of one attempt; without it, as its author says.
+                pub timeout_ms: ::core::option::Option<u64>,
+                /// Below 0 it runs after others of the same submission; it never runs
+                /// before what is older than the running call.
+                pub priority: i32,
+            }
+            impl ::core::fmt::Debug for Call {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Call")
+                        .field("bundle", &self.bundle)
+                        .field("task", &self.task)
+                        .field("arguments", &self.arguments)
+                        .field("pure", &self.pure)
+                        .field("retries", &self.retries)
+                        .field("memory-bytes", &self.memory_bytes)
+                        .field("timeout-ms", &self.timeout_ms)
+                        .field("priority", &self.priority)
+                        .finish()
+                }
+            }
+            /// Why a call that was waited for has no result.
+            #[derive(Clone)]
+            pub struct Failure {
+                /// The kind as counters name it, for instance `user-error`.
+                pub kind: _rt::String,
+                pub message: _rt::String,
+                /// The chain of causes of a user error, outermost first.
+                pub causes: _rt::Vec<_rt::String>,
+                /// `bundle:task` of the call that failed; it may be an input of the one
+                /// that was waited for.
+                pub task: _rt::String,
+            }
+            impl ::core::fmt::Debug for Failure {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Failure")
+                        .field("kind", &self.kind)
+                        .field("message", &self.message)
+                        .field("causes", &self.causes)
+                        .field("task", &self.task)
+                        .finish()
+                }
+            }
+            /// Why there is no answer.
+            #[derive(Clone)]
+            pub enum Error {
+                /// The call has no result.
+                Failed(Failure),
+                /// The submission breaks a rule: what it names is unknown, the
+                /// arguments do not fit, it is nested too deeply, it would wait for
+                /// itself.
+                Refused(_rt::String),
+                /// A bound of this worker: calls submitted and not released, calls that
+                /// wait at the same time.
+                OverLimit(_rt::String),
+                /// There is no grid to ask, for instance while a bundle is described.
+                Unavailable(_rt::String),
+            }
+            impl ::core::fmt::Debug for Error {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        Error::Failed(e) => {
+                            f.debug_tuple("Error::Failed").field(e).finish()
+                        }
+                        Error::Refused(e) => {
+                            f.debug_tuple("Error::Refused").field(e).finish()
+                        }
+                        Error::OverLimit(e) => {
+                            f.debug_tuple("Error::OverLimit").field(e).finish()
+                        }
+                        Error::Unavailable(e) => {
+                            f.debug_tuple("Error::Unavailable").field(e).finish()
+                        }
+                    }
+                }
+            }
+            impl ::core::fmt::Display for Error {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for Error {}
+            #[allow(unused_unsafe, clippy::all)]
+            /// Submits calls, inputs before their readers. Gives the keys of those
+            /// at the positions in `wanted`, in that order; each has to be released
+            /// once for each time that it was given. Returns before the scheduler has
+            /// seen them: what it refuses is told to whoever waits for it.
+            #[allow(async_fn_in_trait)]
+            pub fn submit(
+                calls: &[Call],
+                wanted: &[u32],
+            ) -> ::core::result::Result<_rt::Vec<Key>, Error> {
+                unsafe {
+                    let mut cleanup_list = _rt::Vec::new();
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 10 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 10
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec7 = calls;
+                    let len7 = vec7.len();
+                    let layout7 = _rt::alloc::Layout::from_size_align(
+                            vec7.len() * (48 + 8 * ::core::mem::size_of::<*const u8>()),
+                            8,
+                        )
+                        .unwrap();
+                    let (result7, _cleanup7) = wit_bindgen::rt::Cleanup::new(layout7);
+                    for (i, e) in vec7.into_iter().enumerate() {
+                        let base = result7
+                            .add(i * (48 + 8 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let Call {
+                                bundle: bundle0,
+                                task: task0,
+                                arguments: arguments0,
+                                pure: pure0,
+                                retries: retries0,
+                                memory_bytes: memory_bytes0,
+                                timeout_ms: timeout_ms0,
+                                priority: priority0,
+                            } = e;
+                            match bundle0 {
+                                Some(e) => {
+                                    *base.add(0).cast::<u8>() = (1i32) as u8;
+                                    let vec1 = e;
+                                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                                    let len1 = vec1.len();
+                                    *base
+                                        .add(2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len1;
+                                    *base
+                                        .add(::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr1.cast_mut();
+                                }
+                                None => {
+                                    *base.add(0).cast::<u8>() = (0i32) as u8;
+                                }
+                            };
+                            let vec2 = task0;
+                            let ptr2 = vec2.as_ptr().cast::<u8>();
+                            let len2 = vec2.len();
+                            *base
+                                .add(4 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len2;
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr2.cast_mut();
+                            let vec6 = arguments0;
+                            let len6 = vec6.len();
+                            let layout6 = _rt::alloc::Layout::from_size_align(
+                                    vec6.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                )
+                                .unwrap();
+                            let (result6, _cleanup6) = wit_bindgen::rt::Cleanup::new(
+                                layout6,
+                            );
+                            cleanup_list.extend(_cleanup6);
+                            for (i, e) in vec6.into_iter().enumerate() {
+                                let base = result6
+                                    .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                {
+                                    match e {
+                                        Argument::Value(e) => {
+                                            *base.add(0).cast::<u8>() = (0i32) as u8;
+                                            let super::super::super::grid::task::types::Value {
+                                                codec: codec3,
+                                                bytes: bytes3,
+                                            } = e;
+                                            *base
+                                                .add(::core::mem::size_of::<*const u8>())
+                                                .cast::<u8>() = (codec3.clone() as i32) as u8;
+                                            let vec4 = bytes3;
+                                            let ptr4 = vec4.as_ptr().cast::<u8>();
+                                            let len4 = vec4.len();
+                                            *base
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>() = len4;
+                                            *base
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>() = ptr4.cast_mut();
+                                        }
+                                        Argument::Key(e) => {
+                                            *base.add(0).cast::<u8>() = (1i32) as u8;
+                                            let vec5 = e;
+                                            let ptr5 = vec5.as_ptr().cast::<u8>();
+                                            let len5 = vec5.len();
+                                            *base
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>() = len5;
+                                            *base
+                                                .add(::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>() = ptr5.cast_mut();
+                                        }
+                                        Argument::Call(e) => {
+                                            *base.add(0).cast::<u8>() = (2i32) as u8;
+                                            *base
+                                                .add(::core::mem::size_of::<*const u8>())
+                                                .cast::<i32>() = _rt::as_i32(e);
+                                        }
+                                    }
+                                }
+                            }
+                            *base
+                                .add(6 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len6;
+                            *base
+                                .add(5 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = result6;
+                            *base
+                                .add(7 * ::core::mem::size_of::<*const u8>())
+                                .cast::<u8>() = (match pure0 {
+                                true => 1,
+                                false => 0,
+                            }) as u8;
+                            match retries0 {
+                                Some(e) => {
+                                    *base
+                                        .add(4 + 7 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (1i32) as u8;
+                                    *base
+                                        .add(8 + 7 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<i32>() = _rt::as_i32(e);
+                                }
+                                None => {
+                                    *base
+                                        .add(4 + 7 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (0i32) as u8;
+                                }
+                            };
+                            match memory_bytes0 {
+                                Some(e) => {
+                                    *base
+                                        .add(8 + 8 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (1i32) as u8;
+                                    *base
+                                        .add(16 + 8 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<i64>() = _rt::as_i64(e);
+                                }
+                                None => {
+                                    *base
+                                        .add(8 + 8 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (0i32) as u8;
+                                }
+                            };
+                            match timeout_ms0 {
+                                Some(e) => {
+                                    *base
+                                        .add(24 + 8 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (1i32) as u8;
+                                    *base
+                                        .add(32 + 8 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<i64>() = _rt::as_i64(e);
+                                }
+                                None => {
+                                    *base
+                                        .add(24 + 8 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (0i32) as u8;
+                                }
+                            };
+                            *base
+                                .add(40 + 8 * ::core::mem::size_of::<*const u8>())
+                                .cast::<i32>() = _rt::as_i32(priority0);
+                        }
+                    }
+                    let vec8 = wanted;
+                    let ptr8 = vec8.as_ptr().cast::<u8>();
+                    let len8 = vec8.len();
+                    let ptr9 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/grid@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "submit"]
+                        fn wit_import10(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import10(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import10(result7, len7, ptr8.cast_mut(), len8, ptr9);
+                    let l11 = i32::from(*ptr9.add(0).cast::<u8>());
+                    let result44 = match l11 {
+                        0 => {
+                            let e = {
+                                let l12 = *ptr9
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l13 = *ptr9
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base17 = l12;
+                                let len17 = l13;
+                                let mut result17 = _rt::Vec::with_capacity(len17);
+                                for i in 0..len17 {
+                                    let base = base17
+                                        .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                    let e17 = {
+                                        let l14 = *base.add(0).cast::<*mut u8>();
+                                        let l15 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len16 = l15;
+                                        let bytes16 = _rt::Vec::from_raw_parts(
+                                            l14.cast(),
+                                            len16,
+                                            len16,
+                                        );
+                                        _rt::string_lift(bytes16)
+                                    };
+                                    result17.push(e17);
+                                }
+                                _rt::cabi_dealloc(
+                                    base17,
+                                    len17 * (2 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                result17
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l18 = i32::from(
+                                    *ptr9.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                let v43 = match l18 {
+                                    0 => {
+                                        let e43 = {
+                                            let l19 = *ptr9
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l20 = *ptr9
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len21 = l20;
+                                            let bytes21 = _rt::Vec::from_raw_parts(
+                                                l19.cast(),
+                                                len21,
+                                                len21,
+                                            );
+                                            let l22 = *ptr9
+                                                .add(4 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l23 = *ptr9
+                                                .add(5 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len24 = l23;
+                                            let bytes24 = _rt::Vec::from_raw_parts(
+                                                l22.cast(),
+                                                len24,
+                                                len24,
+                                            );
+                                            let l25 = *ptr9
+                                                .add(6 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l26 = *ptr9
+                                                .add(7 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let base30 = l25;
+                                            let len30 = l26;
+                                            let mut result30 = _rt::Vec::with_capacity(len30);
+                                            for i in 0..len30 {
+                                                let base = base30
+                                                    .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                                let e30 = {
+                                                    let l27 = *base.add(0).cast::<*mut u8>();
+                                                    let l28 = *base
+                                                        .add(::core::mem::size_of::<*const u8>())
+                                                        .cast::<usize>();
+                                                    let len29 = l28;
+                                                    let bytes29 = _rt::Vec::from_raw_parts(
+                                                        l27.cast(),
+                                                        len29,
+                                                        len29,
+                                                    );
+                                                    _rt::string_lift(bytes29)
+                                                };
+                                                result30.push(e30);
+                                            }
+                                            _rt::cabi_dealloc(
+                                                base30,
+                                                len30 * (2 * ::core::mem::size_of::<*const u8>()),
+                                                ::core::mem::size_of::<*const u8>(),
+                                            );
+                                            let l31 = *ptr9
+                                                .add(8 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l32 = *ptr9
+                                                .add(9 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len33 = l32;
+                                            let bytes33 = _rt::Vec::from_raw_parts(
+                                                l31.cast(),
+                                                len33,
+                                                len33,
+                                            );
+                                            Failure {
+                                                kind: _rt::string_lift(bytes21),
+                                                message: _rt::string_lift(bytes24),
+                                                causes: result30,
+                                                task: _rt::string_lift(bytes33),
+                                            }
+                                        };
+                                        Error::Failed(e43)
+                                    }
+                                    1 => {
+                                        let e43 = {
+                                            let l34 = *ptr9
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l35 = *ptr9
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len36 = l35;
+                                            let bytes36 = _rt::Vec::from_raw_parts(
+                                                l34.cast(),
+                                                len36,
+                                                len36,
+                                            );
+                                            _rt::string_lift(bytes36)
+                                        };
+                                        Error::Refused(e43)
+                                    }
+                                    2 => {
+                                        let e43 = {
+                                            let l37 = *ptr9
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l38 = *ptr9
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len39 = l38;
+                                            let bytes39 = _rt::Vec::from_raw_parts(
+                                                l37.cast(),
+                                                len39,
+                                                len39,
+                                            );
+                                            _rt::string_lift(bytes39)
+                                        };
+                                        Error::OverLimit(e43)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 3, "invalid enum discriminant");
+                                        let e43 = {
+                                            let l40 = *ptr9
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l41 = *ptr9
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len42 = l41;
+                                            let bytes42 = _rt::Vec::from_raw_parts(
+                                                l40.cast(),
+                                                len42,
+                                                len42,
+                                            );
+                                            _rt::string_lift(bytes42)
+                                        };
+                                        Error::Unavailable(e43)
+                                    }
+                                };
+                                v43
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result44
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Waits until all of these calls have ended, with or without a result.
+            #[allow(async_fn_in_trait)]
+            pub fn wait_all(keys: &[Key]) -> ::core::result::Result<(), Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 10 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 10
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec1 = keys;
+                    let len1 = vec1.len();
+                    let layout1 = _rt::alloc::Layout::from_size_align(
+                            vec1.len() * (2 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result1, _cleanup1) = wit_bindgen::rt::Cleanup::new(layout1);
+                    for (i, e) in vec1.into_iter().enumerate() {
+                        let base = result1
+                            .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let vec0 = e;
+                            let ptr0 = vec0.as_ptr().cast::<u8>();
+                            let len0 = vec0.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len0;
+                            *base.add(0).cast::<*mut u8>() = ptr0.cast_mut();
+                        }
+                    }
+                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/grid@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "wait-all"]
+                        fn wit_import3(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import3(result1, len1, ptr2);
+                    let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                    let result31 = match l4 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = i32::from(
+                                    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                let v30 = match l5 {
+                                    0 => {
+                                        let e30 = {
+                                            let l6 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l7 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len8 = l7;
+                                            let bytes8 = _rt::Vec::from_raw_parts(
+                                                l6.cast(),
+                                                len8,
+                                                len8,
+                                            );
+                                            let l9 = *ptr2
+                                                .add(4 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l10 = *ptr2
+                                                .add(5 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len11 = l10;
+                                            let bytes11 = _rt::Vec::from_raw_parts(
+                                                l9.cast(),
+                                                len11,
+                                                len11,
+                                            );
+                                            let l12 = *ptr2
+                                                .add(6 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l13 = *ptr2
+                                                .add(7 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let base17 = l12;
+                                            let len17 = l13;
+                                            let mut result17 = _rt::Vec::with_capacity(len17);
+                                            for i in 0..len17 {
+                                                let base = base17
+                                                    .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                                let e17 = {
+                                                    let l14 = *base.add(0).cast::<*mut u8>();
+                                                    let l15 = *base
+                                                        .add(::core::mem::size_of::<*const u8>())
+                                                        .cast::<usize>();
+                                                    let len16 = l15;
+                                                    let bytes16 = _rt::Vec::from_raw_parts(
+                                                        l14.cast(),
+                                                        len16,
+                                                        len16,
+                                                    );
+                                                    _rt::string_lift(bytes16)
+                                                };
+                                                result17.push(e17);
+                                            }
+                                            _rt::cabi_dealloc(
+                                                base17,
+                                                len17 * (2 * ::core::mem::size_of::<*const u8>()),
+                                                ::core::mem::size_of::<*const u8>(),
+                                            );
+                                            let l18 = *ptr2
+                                                .add(8 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l19 = *ptr2
+                                                .add(9 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len20 = l19;
+                                            let bytes20 = _rt::Vec::from_raw_parts(
+                                                l18.cast(),
+                                                len20,
+                                                len20,
+                                            );
+                                            Failure {
+                                                kind: _rt::string_lift(bytes8),
+                                                message: _rt::string_lift(bytes11),
+                                                causes: result17,
+                                                task: _rt::string_lift(bytes20),
+                                            }
+                                        };
+                                        Error::Failed(e30)
+                                    }
+                                    1 => {
+                                        let e30 = {
+                                            let l21 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l22 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len23 = l22;
+                                            let bytes23 = _rt::Vec::from_raw_parts(
+                                                l21.cast(),
+                                                len23,
+                                                len23,
+                                            );
+                                            _rt::string_lift(bytes23)
+                                        };
+                                        Error::Refused(e30)
+                                    }
+                                    2 => {
+                                        let e30 = {
+                                            let l24 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l25 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len26 = l25;
+                                            let bytes26 = _rt::Vec::from_raw_parts(
+                                                l24.cast(),
+                                                len26,
+                                                len26,
+                                            );
+                                            _rt::string_lift(bytes26)
+                                        };
+                                        Error::OverLimit(e30)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 3, "invalid enum discriminant");
+                                        let e30 = {
+                                            let l27 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l28 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len29 = l28;
+                                            let bytes29 = _rt::Vec::from_raw_parts(
+                                                l27.cast(),
+                                                len29,
+                                                len29,
+                                            );
+                                            _rt::string_lift(bytes29)
+                                        };
+                                        Error::Unavailable(e30)
+                                    }
+                                };
+                                v30
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result31
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Waits until one of these calls has ended, with or without a result.
+            /// Gives its position; of several, the first.
+            #[allow(async_fn_in_trait)]
+            pub fn wait_any(keys: &[Key]) -> ::core::result::Result<u32, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 10 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 10
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec1 = keys;
+                    let len1 = vec1.len();
+                    let layout1 = _rt::alloc::Layout::from_size_align(
+                            vec1.len() * (2 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result1, _cleanup1) = wit_bindgen::rt::Cleanup::new(layout1);
+                    for (i, e) in vec1.into_iter().enumerate() {
+                        let base = result1
+                            .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let vec0 = e;
+                            let ptr0 = vec0.as_ptr().cast::<u8>();
+                            let len0 = vec0.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len0;
+                            *base.add(0).cast::<*mut u8>() = ptr0.cast_mut();
+                        }
+                    }
+                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/grid@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "wait-any"]
+                        fn wit_import3(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import3(result1, len1, ptr2);
+                    let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                    let result32 = match l4 {
+                        0 => {
+                            let e = {
+                                let l5 = *ptr2
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<i32>();
+                                l5 as u32
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l6 = i32::from(
+                                    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                let v31 = match l6 {
+                                    0 => {
+                                        let e31 = {
+                                            let l7 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l8 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len9 = l8;
+                                            let bytes9 = _rt::Vec::from_raw_parts(
+                                                l7.cast(),
+                                                len9,
+                                                len9,
+                                            );
+                                            let l10 = *ptr2
+                                                .add(4 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l11 = *ptr2
+                                                .add(5 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len12 = l11;
+                                            let bytes12 = _rt::Vec::from_raw_parts(
+                                                l10.cast(),
+                                                len12,
+                                                len12,
+                                            );
+                                            let l13 = *ptr2
+                                                .add(6 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l14 = *ptr2
+                                                .add(7 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let base18 = l13;
+                                            let len18 = l14;
+                                            let mut result18 = _rt::Vec::with_capacity(len18);
+                                            for i in 0..len18 {
+                                                let base = base18
+                                                    .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                                let e18 = {
+                                                    let l15 = *base.add(0).cast::<*mut u8>();
+                                                    let l16 = *base
+                                                        .add(::core::mem::size_of::<*const u8>())
+                                                        .cast::<usize>();
+                                                    let len17 = l16;
+                                                    let bytes17 = _rt::Vec::from_raw_parts(
+                                                        l15.cast(),
+                                                        len17,
+                                                        len17,
+                                                    );
+                                                    _rt::string_lift(bytes17)
+                                                };
+                                                result18.push(e18);
+                                            }
+                                            _rt::cabi_dealloc(
+                                                base18,
+                                                len18 * (2 * ::core::mem::size_of::<*const u8>()),
+                                                ::core::mem::size_of::<*const u8>(),
+                                            );
+                                            let l19 = *ptr2
+                                                .add(8 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l20 = *ptr2
+                                                .add(9 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len21 = l20;
+                                            let bytes21 = _rt::Vec::from_raw_parts(
+                                                l19.cast(),
+                                                len21,
+                                                len21,
+                                            );
+                                            Failure {
+                                                kind: _rt::string_lift(bytes9),
+                                                message: _rt::string_lift(bytes12),
+                                                causes: result18,
+                                                task: _rt::string_lift(bytes21),
+                                            }
+                                        };
+                                        Error::Failed(e31)
+                                    }
+                                    1 => {
+                                        let e31 = {
+                                            let l22 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l23 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len24 = l23;
+                                            let bytes24 = _rt::Vec::from_raw_parts(
+                                                l22.cast(),
+                                                len24,
+                                                len24,
+                                            );
+                                            _rt::string_lift(bytes24)
+                                        };
+                                        Error::Refused(e31)
+                                    }
+                                    2 => {
+                                        let e31 = {
+                                            let l25 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l26 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len27 = l26;
+                                            let bytes27 = _rt::Vec::from_raw_parts(
+                                                l25.cast(),
+                                                len27,
+                                                len27,
+                                            );
+                                            _rt::string_lift(bytes27)
+                                        };
+                                        Error::OverLimit(e31)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 3, "invalid enum discriminant");
+                                        let e31 = {
+                                            let l28 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l29 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len30 = l29;
+                                            let bytes30 = _rt::Vec::from_raw_parts(
+                                                l28.cast(),
+                                                len30,
+                                                len30,
+                                            );
+                                            _rt::string_lift(bytes30)
+                                        };
+                                        Error::Unavailable(e31)
+                                    }
+                                };
+                                v31
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result32
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Waits for a call and gives its result, from wherever it is.
+            #[allow(async_fn_in_trait)]
+            pub fn fetch(key: &str) -> ::core::result::Result<Value, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 10 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 10
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/grid@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "fetch"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result34 = match l3 {
+                        0 => {
+                            let e = {
+                                let l4 = i32::from(
+                                    *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                let l5 = *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l6 = *ptr1
+                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len7 = l6;
+                                super::super::super::grid::task::types::Value {
+                                    codec: super::super::super::grid::task::types::Codec::_lift(
+                                        l4 as u8,
+                                    ),
+                                    bytes: <_ as From<
+                                        _rt::Vec<_>,
+                                    >>::from(_rt::Vec::from_raw_parts(l5.cast(), len7, len7)),
+                                }
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l8 = i32::from(
+                                    *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                let v33 = match l8 {
+                                    0 => {
+                                        let e33 = {
+                                            let l9 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l10 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len11 = l10;
+                                            let bytes11 = _rt::Vec::from_raw_parts(
+                                                l9.cast(),
+                                                len11,
+                                                len11,
+                                            );
+                                            let l12 = *ptr1
+                                                .add(4 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l13 = *ptr1
+                                                .add(5 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len14 = l13;
+                                            let bytes14 = _rt::Vec::from_raw_parts(
+                                                l12.cast(),
+                                                len14,
+                                                len14,
+                                            );
+                                            let l15 = *ptr1
+                                                .add(6 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l16 = *ptr1
+                                                .add(7 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let base20 = l15;
+                                            let len20 = l16;
+                                            let mut result20 = _rt::Vec::with_capacity(len20);
+                                            for i in 0..len20 {
+                                                let base = base20
+                                                    .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                                let e20 = {
+                                                    let l17 = *base.add(0).cast::<*mut u8>();
+                                                    let l18 = *base
+                                                        .add(::core::mem::size_of::<*const u8>())
+                                                        .cast::<usize>();
+                                                    let len19 = l18;
+                                                    let bytes19 = _rt::Vec::from_raw_parts(
+                                                        l17.cast(),
+                                                        len19,
+                                                        len19,
+                                                    );
+                                                    _rt::string_lift(bytes19)
+                                                };
+                                                result20.push(e20);
+                                            }
+                                            _rt::cabi_dealloc(
+                                                base20,
+                                                len20 * (2 * ::core::mem::size_of::<*const u8>()),
+                                                ::core::mem::size_of::<*const u8>(),
+                                            );
+                                            let l21 = *ptr1
+                                                .add(8 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l22 = *ptr1
+                                                .add(9 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len23 = l22;
+                                            let bytes23 = _rt::Vec::from_raw_parts(
+                                                l21.cast(),
+                                                len23,
+                                                len23,
+                                            );
+                                            Failure {
+                                                kind: _rt::string_lift(bytes11),
+                                                message: _rt::string_lift(bytes14),
+                                                causes: result20,
+                                                task: _rt::string_lift(bytes23),
+                                            }
+                                        };
+                                        Error::Failed(e33)
+                                    }
+                                    1 => {
+                                        let e33 = {
+                                            let l24 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l25 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len26 = l25;
+                                            let bytes26 = _rt::Vec::from_raw_parts(
+                                                l24.cast(),
+                                                len26,
+                                                len26,
+                                            );
+                                            _rt::string_lift(bytes26)
+                                        };
+                                        Error::Refused(e33)
+                                    }
+                                    2 => {
+                                        let e33 = {
+                                            let l27 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l28 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len29 = l28;
+                                            let bytes29 = _rt::Vec::from_raw_parts(
+                                                l27.cast(),
+                                                len29,
+                                                len29,
+                                            );
+                                            _rt::string_lift(bytes29)
+                                        };
+                                        Error::OverLimit(e33)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 3, "invalid enum discriminant");
+                                        let e33 = {
+                                            let l30 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l31 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len32 = l31;
+                                            let bytes32 = _rt::Vec::from_raw_parts(
+                                                l30.cast(),
+                                                len32,
+                                                len32,
+                                            );
+                                            _rt::string_lift(bytes32)
+                                        };
+                                        Error::Unavailable(e33)
+                                    }
+                                };
+                                v33
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result34
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Lets go of calls.
+            #[allow(async_fn_in_trait)]
+            pub fn release(keys: &[Key]) -> () {
+                unsafe {
+                    let vec1 = keys;
+                    let len1 = vec1.len();
+                    let layout1 = _rt::alloc::Layout::from_size_align(
+                            vec1.len() * (2 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result1, _cleanup1) = wit_bindgen::rt::Cleanup::new(layout1);
+                    for (i, e) in vec1.into_iter().enumerate() {
+                        let base = result1
+                            .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let vec0 = e;
+                            let ptr0 = vec0.as_ptr().cast::<u8>();
+                            let len0 = vec0.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len0;
+                            *base.add(0).cast::<*mut u8>() = ptr0.cast_mut();
+                        }
+                    }
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/grid@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "release"]
+                        fn wit_import2(_: *mut u8, _: usize);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize) {
+                        unreachable!()
+                    }
+                    wit_import2(result1, len1);
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Ends this attempt without a result and has the call run again, on
+            /// another worker where there is one. Does not return. A call that asks
+            /// too often fails.
+            #[allow(async_fn_in_trait)]
+            pub fn reschedule() -> () {
+                unsafe {
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/grid@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "reschedule"]
+                        fn wit_import0();
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import0() {
+                        unreachable!()
+                    }
+                    wit_import0();
+                }
+            }
+        }
         /// Structured log lines of a call. They count towards its output limit.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod log {
@@ -234,68 +1535,6 @@ pub mod grid {
                         unreachable!()
                     }
                     wit_import1(level.clone() as i32, ptr0.cast_mut(), len0);
-                }
-            }
-        }
-        /// The vocabulary that guest and host share.
-        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
-        pub mod types {
-            #[used]
-            #[doc(hidden)]
-            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
-            use super::super::super::_rt;
-            /// How the bytes of a value are to be read.
-            #[repr(u8)]
-            #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
-            pub enum Codec {
-                /// MessagePack, self-describing; structs are maps by field name.
-                Msgpack,
-                /// Bytes as they are.
-                Raw,
-                /// An Arrow IPC stream.
-                Arrow,
-            }
-            impl ::core::fmt::Debug for Codec {
-                fn fmt(
-                    &self,
-                    f: &mut ::core::fmt::Formatter<'_>,
-                ) -> ::core::fmt::Result {
-                    match self {
-                        Codec::Msgpack => f.debug_tuple("Codec::Msgpack").finish(),
-                        Codec::Raw => f.debug_tuple("Codec::Raw").finish(),
-                        Codec::Arrow => f.debug_tuple("Codec::Arrow").finish(),
-                    }
-                }
-            }
-            impl Codec {
-                #[doc(hidden)]
-                pub unsafe fn _lift(val: u8) -> Codec {
-                    if !cfg!(debug_assertions) {
-                        return unsafe { ::core::mem::transmute(val) };
-                    }
-                    match val {
-                        0 => Codec::Msgpack,
-                        1 => Codec::Raw,
-                        2 => Codec::Arrow,
-                        _ => panic!("invalid enum discriminant"),
-                    }
-                }
-            }
-            /// An argument or a result.
-            #[derive(Clone)]
-            pub struct Value {
-                pub codec: Codec,
-                pub bytes: _rt::Vec<u8>,
-            }
-            impl ::core::fmt::Debug for Value {
-                fn fmt(
-                    &self,
-                    f: &mut ::core::fmt::Formatter<'_>,
-                ) -> ::core::fmt::Result {
-                    f.debug_struct("Value")
-                        .field("codec", &self.codec)
-                        .field("bytes", &self.bytes)
-                        .finish()
                 }
             }
         }
@@ -1258,10 +2497,6 @@ mod _rt {
             self as i32
         }
     }
-    #[cfg(target_arch = "wasm32")]
-    pub fn run_ctors_once() {
-        wit_bindgen::rt::run_ctors_once();
-    }
     pub use alloc_crate::alloc;
     pub fn as_i64<T: AsI64>(t: T) -> i64 {
         t.as_i64()
@@ -1295,6 +2530,17 @@ mod _rt {
             alloc::dealloc(ptr, layout);
         }
     }
+    pub unsafe fn invalid_enum_discriminant<T>() -> T {
+        if cfg!(debug_assertions) {
+            panic!("invalid enum discriminant")
+        } else {
+            unsafe { core::hint::unreachable_unchecked() }
+        }
+    }
+    #[cfg(target_arch = "wasm32")]
+    pub fn run_ctors_once() {
+        wit_bindgen::rt::run_ctors_once();
+    }
     extern crate alloc as alloc_crate;
 }
 /// Generates `#[unsafe(no_mangle)]` functions to export the specified type as
@@ -1327,31 +2573,43 @@ macro_rules! __export_task_impl {
         = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:grid:task@0.1.0:task:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1005] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1488] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf2\x06\x01A\x02\x01\
-A\x0b\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd5\x0a\x01A\x02\x01\
+A\x0d\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
 \0\0\x01@\0\0\x01\x04\0\x07current\x01\x02\x01@\0\0w\x04\0\x0cremaining-ms\x01\x03\
 \x03\0\x17grid:task/context@0.1.0\x05\0\x01B\x02\x01@\x04\x07messages\x04files\x04\
 liney\x06columny\x01\0\x04\0\x08panicked\x01\0\x03\0\x1bgrid:task/diagnostics@0.\
-1.0\x05\x01\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\
-\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\x13grid:\
-task/log@0.1.0\x05\x02\x01B\x05\x01m\x03\x07msgpack\x03raw\x05arrow\x04\0\x05cod\
-ec\x03\0\0\x01p}\x01r\x02\x05codec\x01\x05bytes\x02\x04\0\x05value\x03\0\x03\x03\
-\0\x15grid:task/types@0.1.0\x05\x03\x02\x03\0\x03\x05value\x01B\x1a\x02\x03\x02\x01\
-\x04\x04\0\x05value\x03\0\0\x01r\x02\x04names\x05shapes\x04\0\x09parameter\x03\0\
-\x02\x01kw\x01r\x02\x0cmemory-bytes\x04\x0atimeout-ms\x04\x04\0\x06limits\x03\0\x05\
-\x01p\x03\x01ps\x01r\x09\x04names\x03docs\x0aparameters\x07\x06outputs\x04pure\x7f\
-\x07retriesy\x06limits\x06\x05reads\x08\x06writes\x08\x04\0\x04task\x03\0\x09\x01\
-p\x0a\x01r\x04\x04names\x07versions\x03sdks\x05tasks\x0b\x04\0\x06bundle\x03\0\x0c\
-\x01r\x02\x07messages\x06causes\x08\x04\0\x0auser-error\x03\0\x0e\x01r\x03\x05in\
-dexy\x09parameters\x07messages\x04\0\x0cbad-argument\x03\0\x10\x01q\x04\x04user\x01\
-\x0f\0\x0cbad-argument\x01\x11\0\x0bwrong-arity\x01y\0\x0cunknown-task\0\0\x04\0\
-\x07failure\x03\0\x12\x01@\0\0\x0d\x04\0\x08describe\x01\x14\x01p\x01\x01j\x01\x01\
-\x01\x13\x01@\x02\x04tasky\x09arguments\x15\0\x16\x04\0\x03run\x01\x17\x04\0\x15\
-grid:task/tasks@0.1.0\x05\x05\x04\0\x14grid:task/task@0.1.0\x04\0\x0b\x0a\x01\0\x04\
-task\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\
-\x10wit-bindgen-rust\x060.63.0";
+1.0\x05\x01\x01B\x05\x01m\x03\x07msgpack\x03raw\x05arrow\x04\0\x05codec\x03\0\0\x01\
+p}\x01r\x02\x05codec\x01\x05bytes\x02\x04\0\x05value\x03\0\x03\x03\0\x15grid:tas\
+k/types@0.1.0\x05\x02\x02\x03\0\x02\x05value\x01B$\x02\x03\x02\x01\x03\x04\0\x05\
+value\x03\0\0\x01s\x04\0\x03key\x03\0\x02\x01q\x03\x05value\x01\x01\0\x03key\x01\
+\x03\0\x04call\x01y\0\x04\0\x08argument\x03\0\x04\x01ks\x01p\x05\x01ky\x01kw\x01\
+r\x08\x06bundle\x06\x04tasks\x09arguments\x07\x04pure\x7f\x07retries\x08\x0cmemo\
+ry-bytes\x09\x0atimeout-ms\x09\x08priorityz\x04\0\x04call\x03\0\x0a\x01ps\x01r\x04\
+\x04kinds\x07messages\x06causes\x0c\x04tasks\x04\0\x07failure\x03\0\x0d\x01q\x04\
+\x06failed\x01\x0e\0\x07refused\x01s\0\x0aover-limit\x01s\0\x0bunavailable\x01s\0\
+\x04\0\x05error\x03\0\x0f\x01p\x0b\x01py\x01p\x03\x01j\x01\x13\x01\x10\x01@\x02\x05\
+calls\x11\x06wanted\x12\0\x14\x04\0\x06submit\x01\x15\x01j\0\x01\x10\x01@\x01\x04\
+keys\x13\0\x16\x04\0\x08wait-all\x01\x17\x01j\x01y\x01\x10\x01@\x01\x04keys\x13\0\
+\x18\x04\0\x08wait-any\x01\x19\x01j\x01\x01\x01\x10\x01@\x01\x03key\x03\0\x1a\x04\
+\0\x05fetch\x01\x1b\x01@\x01\x04keys\x13\x01\0\x04\0\x07release\x01\x1c\x01@\0\x01\
+\0\x04\0\x0areschedule\x01\x1d\x03\0\x14grid:task/grid@0.1.0\x05\x04\x01B\x04\x01\
+m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01@\x02\x05level\
+\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\x13grid:task/log@0.1.0\x05\x05\
+\x01B\x1a\x02\x03\x02\x01\x03\x04\0\x05value\x03\0\0\x01r\x02\x04names\x05shapes\
+\x04\0\x09parameter\x03\0\x02\x01kw\x01r\x02\x0cmemory-bytes\x04\x0atimeout-ms\x04\
+\x04\0\x06limits\x03\0\x05\x01p\x03\x01ps\x01r\x09\x04names\x03docs\x0aparameter\
+s\x07\x06outputs\x04pure\x7f\x07retriesy\x06limits\x06\x05reads\x08\x06writes\x08\
+\x04\0\x04task\x03\0\x09\x01p\x0a\x01r\x04\x04names\x07versions\x03sdks\x05tasks\
+\x0b\x04\0\x06bundle\x03\0\x0c\x01r\x02\x07messages\x06causes\x08\x04\0\x0auser-\
+error\x03\0\x0e\x01r\x03\x05indexy\x09parameters\x07messages\x04\0\x0cbad-argume\
+nt\x03\0\x10\x01q\x04\x04user\x01\x0f\0\x0cbad-argument\x01\x11\0\x0bwrong-arity\
+\x01y\0\x0cunknown-task\0\0\x04\0\x07failure\x03\0\x12\x01@\0\0\x0d\x04\0\x08des\
+cribe\x01\x14\x01p\x01\x01j\x01\x01\x01\x13\x01@\x02\x04tasky\x09arguments\x15\0\
+\x16\x04\0\x03run\x01\x17\x04\0\x15grid:task/tasks@0.1.0\x05\x06\x04\0\x14grid:t\
+ask/task@0.1.0\x04\0\x0b\x0a\x01\0\x04task\x03\0\0\0G\x09producers\x01\x0cproces\
+sed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
         };
     };
 }
@@ -1364,20 +2622,32 @@ pub use __export_task_impl as __export_tasks;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 595] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb8\x03\x01A\x02\x01\
-A\x08\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1088] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa5\x07\x01A\x02\x01\
+A\x0b\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
 \0\0\x01@\0\0\x01\x04\0\x07current\x01\x02\x01@\0\0w\x04\0\x0cremaining-ms\x01\x03\
 \x03\0\x17grid:task/context@0.1.0\x05\0\x01B\x02\x01@\x04\x07messages\x04files\x04\
 liney\x06columny\x01\0\x04\0\x08panicked\x01\0\x03\0\x1bgrid:task/diagnostics@0.\
-1.0\x05\x01\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\
-\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\x13grid:\
-task/log@0.1.0\x05\x02\x01B\x05\x01m\x03\x07msgpack\x03raw\x05arrow\x04\0\x05cod\
-ec\x03\0\0\x01p}\x01r\x02\x05codec\x01\x05bytes\x02\x04\0\x05value\x03\0\x03\x03\
-\0\x15grid:task/types@0.1.0\x05\x03\x04\04grid:task/task-with-all-of-its-exports\
--removed@0.1.0\x04\0\x0b*\x01\0$task-with-all-of-its-exports-removed\x03\0\0\0G\x09\
-producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rus\
-t\x060.63.0";
+1.0\x05\x01\x01B\x05\x01m\x03\x07msgpack\x03raw\x05arrow\x04\0\x05codec\x03\0\0\x01\
+p}\x01r\x02\x05codec\x01\x05bytes\x02\x04\0\x05value\x03\0\x03\x03\0\x15grid:tas\
+k/types@0.1.0\x05\x02\x02\x03\0\x02\x05value\x01B$\x02\x03\x02\x01\x03\x04\0\x05\
+value\x03\0\0\x01s\x04\0\x03key\x03\0\x02\x01q\x03\x05value\x01\x01\0\x03key\x01\
+\x03\0\x04call\x01y\0\x04\0\x08argument\x03\0\x04\x01ks\x01p\x05\x01ky\x01kw\x01\
+r\x08\x06bundle\x06\x04tasks\x09arguments\x07\x04pure\x7f\x07retries\x08\x0cmemo\
+ry-bytes\x09\x0atimeout-ms\x09\x08priorityz\x04\0\x04call\x03\0\x0a\x01ps\x01r\x04\
+\x04kinds\x07messages\x06causes\x0c\x04tasks\x04\0\x07failure\x03\0\x0d\x01q\x04\
+\x06failed\x01\x0e\0\x07refused\x01s\0\x0aover-limit\x01s\0\x0bunavailable\x01s\0\
+\x04\0\x05error\x03\0\x0f\x01p\x0b\x01py\x01p\x03\x01j\x01\x13\x01\x10\x01@\x02\x05\
+calls\x11\x06wanted\x12\0\x14\x04\0\x06submit\x01\x15\x01j\0\x01\x10\x01@\x01\x04\
+keys\x13\0\x16\x04\0\x08wait-all\x01\x17\x01j\x01y\x01\x10\x01@\x01\x04keys\x13\0\
+\x18\x04\0\x08wait-any\x01\x19\x01j\x01\x01\x01\x10\x01@\x01\x03key\x03\0\x1a\x04\
+\0\x05fetch\x01\x1b\x01@\x01\x04keys\x13\x01\0\x04\0\x07release\x01\x1c\x01@\0\x01\
+\0\x04\0\x0areschedule\x01\x1d\x03\0\x14grid:task/grid@0.1.0\x05\x04\x01B\x04\x01\
+m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01@\x02\x05level\
+\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\x13grid:task/log@0.1.0\x05\x05\
+\x04\04grid:task/task-with-all-of-its-exports-removed@0.1.0\x04\0\x0b*\x01\0$tas\
+k-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\
+\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::native::Native;
 use crate::value::{Codec, IntoValue, Raw, Value};
 
 /// A call of a task whose result is a `T`: a node of a graph that a client submits.
@@ -29,6 +30,9 @@ pub struct CallNode {
     pub args: Vec<ArgNode>,
     /// What the caller says about it.
     pub options: CallOptions,
+    /// The function itself, where it is at hand.
+    #[doc(hidden)]
+    pub native: Native,
 }
 
 /// An argument of a call.

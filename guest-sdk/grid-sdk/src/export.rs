@@ -1,6 +1,7 @@
 //! What the macros expand to; not for people.
 
 pub use crate::failure::{Failure, Thrown, ThrownBox, ThrownError, ThrownOther, UserError, report};
+pub use crate::native::Native;
 use crate::task::{Task, TaskDescription};
 use crate::value::{FromValue, IntoValue, Value};
 
@@ -134,6 +135,7 @@ mod component {
 
         fn run(task: u32, arguments: Vec<types::Value>) -> Result<types::Value, wit::Failure> {
             std::panic::set_hook(Box::new(report_panic));
+            crate::grid::set_own_bundle(B::NAME);
             let entry = B::TASKS.get(task as usize).ok_or(wit::Failure::UnknownTask)?;
             let arguments = arguments.into_iter().map(from_wit).collect();
             (entry.run)(arguments).map(into_wit).map_err(failure)

@@ -32,6 +32,10 @@
 //! anything with `Display`; its message and its chain of sources arrive at the caller. A panic
 //! arrives with its message and location. Both are the call's failure and nobody else's.
 //!
+//! # Calls of calls
+//!
+//! A task may submit calls and wait for them: see [`grid`].
+//!
 //! # Invariants
 //!
 //! Nothing here reads a file, a clock or a random number. Without [`bundle!`] a crate exports
@@ -51,7 +55,9 @@ pub mod context;
 #[doc(hidden)]
 pub mod export;
 mod failure;
+pub mod grid;
 pub mod log;
+mod native;
 mod task;
 mod value;
 

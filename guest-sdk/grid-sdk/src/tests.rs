@@ -337,3 +337,64 @@ fn the_native_twin_knows_itself() {
     assert_eq!(crate::context::remaining(), Duration::MAX);
     crate::log::info(format_args!("{} lines go to standard error", 1));
 }
+
+mod nested {
+    use std::cell::Cell;
+
+    use crate::grid::{self, Error};
+    use crate::{Call, CallNode, task};
+
+    thread_local! {
+        static RUNS: Cell<u32> = const { Cell::new(0) };
+    }
+
+    #[task]
+    fn counted(number: i64) -> i64 {
+        RUNS.set(RUNS.get() + 1);
+        number + 1
+    }
+
+    #[task]
+    fn sum(a: i64, b: i64) -> i64 {
+        a + b
+    }
+
+    #[task]
+    fn fails() -> Result<i64, String> {
+        Err("on purpose".to_owned())
+    }
+
+    #[test]
+    fn natively_calls_run_in_this_process_and_shared_ones_once() {
+        let shared = counted::call(1);
+        let sums = grid::map([sum::call(&shared, &shared), sum::call(&shared, 1)]).unwrap();
+        assert_eq!(grid::gather(&sums).unwrap(), [4, 3]);
+        assert_eq!(RUNS.get(), 1);
+        // A handle is an argument.
+        assert_eq!(grid::run(sum::call(&sums[0], &sums[1])).unwrap(), 7);
+        assert_eq!(grid::wait_any(&sums).unwrap(), 0);
+        assert!(grid::wait_any::<i64>([]).is_err());
+    }
+
+    #[test]
+    fn natively_failures_are_values_too() {
+        let failed = grid::run(sum::call(fails::call(), 1)).unwrap_err();
+        let Error::Failed(failure) = &failed else { panic!("{failed:?}") };
+        assert_eq!(
+            (failure.kind.as_str(), failure.task.as_str()),
+            ("user-error", "grid-sdk:fails")
+        );
+        assert_eq!(failed.to_string(), "`grid-sdk:fails` failed: user-error: on purpose");
+        let gone = sum::call(&grid::submit(counted::call(1)).unwrap(), 1);
+        assert!(matches!(grid::run(gone), Err(Error::Refused(_))));
+        let node = CallNode { native: Default::default(), ..(**counted::call(1).node()).clone() };
+        let by_name = Call::<i64>::from_node(node);
+        assert!(matches!(grid::run(by_name), Err(Error::Unavailable(_))));
+    }
+
+    #[test]
+    #[should_panic(expected = "on another worker")]
+    fn natively_there_is_no_elsewhere() {
+        grid::reschedule();
+    }
+}

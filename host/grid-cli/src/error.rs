@@ -57,6 +57,7 @@ pub(crate) fn failure_code(failure: &Failure) -> u8 {
         | FailureKind::HostDenied { .. }
         | FailureKind::ResultTooLarge { .. }
         | FailureKind::KilledWorker { .. }
+        | FailureKind::Rescheduled
         | FailureKind::Quarantined { .. }
         | FailureKind::LostData => 3,
     }

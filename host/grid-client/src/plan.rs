@@ -1,7 +1,7 @@
 //! From trees of calls to submissions: flat lists, inputs before their readers, keys computed.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use grid_proto::message::Submission;
@@ -13,11 +13,6 @@ use grid_sdk::{ArgNode, CallNode};
 
 use crate::error::ClientError;
 use crate::value::codec_of;
-
-/// Calls that one piece of a submission carries at most.
-const CALLS_PER_PIECE_MAX: usize = 2_000;
-/// Bytes of arguments that one piece carries at most, were its last call small.
-const BYTES_PER_PIECE_MAX: usize = 1 << 20;
 
 /// A call by names and encoded values, for programs that learn tasks at run time.
 #[derive(Clone, Debug)]
@@ -172,44 +167,11 @@ impl Plan {
         graph.order().into_iter().filter_map(|call| calls[call as usize].take()).collect()
     }
 
-    /// The pieces of the submission; each carries what is wanted of its own calls, the
-    /// last what is detached.
-    pub(crate) fn into_pieces(mut self, wanted: &[Key], detached: Vec<Key>) -> Vec<Submission> {
+    /// The pieces of the submission.
+    pub(crate) fn into_pieces(mut self, wanted: Vec<Key>, detached: Vec<Key>) -> Vec<Submission> {
         let calls = self.in_order();
-        let mut wanted: HashSet<_> = wanted.iter().copied().collect();
-        let mut pieces = vec![Submission { tasks: self.tasks, ..Submission::default() }];
-        let mut bytes = 0;
-        for spec in calls {
-            let size: usize = spec.args.iter().map(inline_bytes).sum();
-            let piece = pieces.last().expect("there is a first piece");
-            let full = piece.calls.len() >= CALLS_PER_PIECE_MAX
-                || (bytes + size > BYTES_PER_PIECE_MAX && !piece.calls.is_empty());
-            if full {
-                pieces.push(Submission::default());
-                bytes = 0;
-            }
-            bytes += size;
-            let piece = pieces.last_mut().expect("there is a first piece");
-            if wanted.remove(&spec.key) {
-                piece.wanted.push(spec.key);
-            }
-            piece.calls.push(spec);
-        }
-        let last = pieces.len() - 1;
-        for piece in &mut pieces[..last] {
-            piece.more = true;
-        }
-        // Calls that the grid knows already.
-        pieces[last].wanted.extend(wanted);
-        pieces[last].detached = detached;
-        pieces
-    }
-}
-
-fn inline_bytes(arg: &Arg) -> usize {
-    match arg {
-        Arg::Value(value) => value.bytes.len(),
-        Arg::Key(key) => key.0.len(),
+        let tasks = self.tasks;
+        Submission { tasks, calls, wanted, detached, ..Submission::default() }.into_pieces()
     }
 }
 

@@ -160,12 +160,12 @@ impl Client {
         keys: Vec<Key>,
     ) -> Result<Vec<Future<T>>, ClientError> {
         let futures = keys.iter().map(|key| Future::new(self.link(), *key)).collect();
-        self.link().submit(plan.into_pieces(&keys, Vec::new()), &keys).await?;
+        self.link().submit(plan.into_pieces(keys.clone(), Vec::new()), &keys).await?;
         Ok(futures)
     }
 
     async fn detach_plan(&self, plan: Plan, keys: Vec<Key>) -> Result<(), ClientError> {
-        let pieces = plan.into_pieces(&[], keys);
+        let pieces = plan.into_pieces(Vec::new(), keys);
         let accepted = self.link().submit(pieces, &[]).await?.await;
         accepted.unwrap_or_else(|_| Err(self.link().why_lost().unwrap_or_else(lost)))
     }

@@ -109,7 +109,7 @@ pub struct CallSpec {
 }
 
 /// The order in which calls run: smaller first. Negated user priority, then submission, then the
-/// position in the submission.
+/// position in the submission, then the depth of nesting.
 #[derive(
     Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug,
 )]
@@ -120,6 +120,9 @@ pub struct Priority {
     pub submission: u32,
     /// Static order inside the submission.
     pub position: u32,
+    /// Depth of nesting, negated: what a running call waits for comes before what has not begun,
+    /// so that few calls wait at a time.
+    pub nesting: i32,
 }
 
 /// The key of a pure call: BLAKE3 over the bundle, the task and the arguments, each with its length

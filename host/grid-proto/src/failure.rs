@@ -69,6 +69,8 @@ pub enum FailureKind {
         /// Each death.
         deaths: Vec<Death>,
     },
+    /// It asked to run elsewhere more often than the grid goes along with.
+    Rescheduled,
     /// Its task collected too many strikes.
     Quarantined {
         /// How many.
@@ -175,6 +177,7 @@ impl FailureKind {
             Self::HostDenied { .. } => "host-denied",
             Self::ResultTooLarge { .. } => "result-too-large",
             Self::KilledWorker { .. } => "killed-worker",
+            Self::Rescheduled => "rescheduled",
             Self::Quarantined { .. } => "quarantined",
             Self::LostData => "lost-data",
             Self::BadArgument { .. } => "bad-argument",

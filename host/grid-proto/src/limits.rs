@@ -12,6 +12,9 @@ pub const INLINE_RESULT_BYTES_MAX: usize = 4 << 10;
 pub const BUNDLE_BYTES_MAX: usize = 64 << 20;
 /// Arguments of one call, by number.
 pub const ARGUMENTS_MAX: usize = 4096;
+/// Calls that one running call may have submitted and not let go of; keeps what a call costs the
+/// scheduler and its worker bounded.
+pub const NESTED_CALLS_MAX: usize = 10_000;
 
 /// What one call may use; every bound has a failure kind of its own.
 #[derive(

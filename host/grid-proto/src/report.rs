@@ -14,7 +14,8 @@ use crate::id::{Attempt, BundleHash, Key, WorkerId};
     Archive, Serialize, Deserialize, serde::Serialize, Clone, Copy, PartialEq, Eq, Debug, Default,
 )]
 pub struct Spent {
-    /// From the start of the sandbox to its end.
+    /// From the start of the sandbox to its end, without the time that it waited for calls of its
+    /// own.
     pub wall_us: u64,
     /// Most that linear memories and tables held together.
     pub peak_memory_bytes: u64,

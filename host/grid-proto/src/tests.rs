@@ -1,9 +1,9 @@
 use proptest::prelude::*;
 
-use crate::call::{Arg, pure_key};
+use crate::call::{Arg, CallOptions, CallSpec, pure_key};
 use crate::frame::{self, FRAME_BYTES_MAX, HEADER_BYTES, Message};
 use crate::id::{BundleHash, Key, RequestId};
-use crate::message::{FromClient, FromWorker, Query, ToClient, ToWorker};
+use crate::message::{FromClient, FromWorker, Query, Submission, ToClient, ToWorker};
 use crate::shape;
 use crate::value::{Codec, Value};
 
@@ -97,4 +97,26 @@ proptest! {
         let shape = format!("Option<{inner}>");
         prop_assert!(shape::check(&shape, &msgpack(&None::<u32>)).is_ok());
     }
+}
+
+#[test]
+fn submissions_fall_into_pieces_that_fit_frames_and_lose_nothing() {
+    let spec = |n: u32, bytes: usize| CallSpec {
+        key: Key([n as u8; 32]),
+        task: n,
+        args: vec![Arg::Value(Value { codec: Codec::Raw, bytes: vec![0; bytes] })],
+        options: CallOptions::default(),
+    };
+    let calls: Vec<_> = (0..5_000).map(|n| spec(n, 10)).chain([spec(9, 4 << 20)]).collect();
+    let wanted = vec![Key([3; 32])];
+    let whole = Submission { calls: calls.clone(), wanted: wanted.clone(), ..Default::default() };
+    let pieces = whole.into_pieces();
+    let (last, others) = pieces.split_last().unwrap();
+    assert!(others.len() >= 3 && others.iter().all(|piece| piece.more && piece.wanted.is_empty()));
+    assert!(!last.more && last.wanted == wanted);
+    for piece in &pieces {
+        assert!(vec![FromClient::Submit(piece.clone())].encode().is_ok());
+    }
+    let joined: Vec<_> = pieces.into_iter().flat_map(|piece| piece.calls).collect();
+    assert_eq!(joined, calls);
 }

@@ -13,9 +13,10 @@ use crate::symbols::Symbols;
 
 /// What a bundle may import: an interface, or all interfaces of a package, each with the versions
 /// that are served. Sockets and HTTP are missing on purpose.
-pub const IMPORTS_ALLOWED: [&str; 9] = [
+pub const IMPORTS_ALLOWED: [&str; 10] = [
     "grid:task/context@0.1",
     "grid:task/diagnostics@0.1",
+    "grid:task/grid@0.1",
     "grid:task/log@0.1",
     "grid:task/types@0.1",
     "wasi:cli/*@0.2",
@@ -52,6 +53,12 @@ impl Bundle {
     #[must_use]
     pub fn imports(&self) -> &[String] {
         &self.imports
+    }
+
+    /// Whether its calls may speak to the grid while they run.
+    #[must_use]
+    pub fn uses_grid(&self) -> bool {
+        self.imports.iter().any(|import| import.starts_with("grid:task/grid@"))
     }
 
     /// Links a compiled component.

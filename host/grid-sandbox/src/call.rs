@@ -2,12 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use grid_proto::{Attempt, Codec, Failure, FailureKind, Key, Limits, Spent, TrapKind, Value};
 use wasmtime::component::Instance;
 use wasmtime::{Store, UpdateDeadline};
 
+use crate::access::GridAccess;
 use crate::bundle::Bundle;
 use crate::config;
 use crate::contract::{self, RunParams, RunResults, ValueIn};
@@ -40,7 +41,6 @@ pub struct CallInfo {
 }
 
 /// One call.
-#[derive(Debug)]
 pub struct CallRequest<'a> {
     /// The code.
     pub bundle: &'a Bundle,
@@ -60,12 +60,15 @@ pub struct CallRequest<'a> {
     pub writes: &'a [String],
     /// Stops it.
     pub cancel: CancelToken,
+    /// The grid, for calls of bundles that use it; without it they are told that there is none.
+    pub grid: Option<Arc<dyn GridAccess>>,
 }
 
 /// How a call ended.
 #[derive(Debug)]
 pub struct CallReport {
-    /// Its result, or why there is none. The failure's `site` is left to the caller.
+    /// Its result, or why there is none. The failure's `site` is left to the caller. A call that
+    /// asks to run elsewhere ends as [`FailureKind::Rescheduled`].
     pub outcome: Result<Value, Failure>,
     /// What it used. A failure carries a copy.
     pub spent: Spent,
@@ -89,21 +92,24 @@ impl Engine {
     pub fn run(&self, request: &CallRequest<'_>) -> CallReport {
         let limits = &request.limits;
         let output = Output::new(limits.output_bytes_max);
-        let mut peak_memory_bytes = 0;
+        let (mut peak_memory_bytes, mut waited) = (0, Duration::ZERO);
         let waiting = Stop::new(Instant::now(), u64::MAX, request.cancel.clone());
         let place = self.gate().enter(&waiting);
         let started = Instant::now();
         let mut outcome = match place {
             Err(stopped) => Err(classify::stopped(stopped, limits)),
             Ok(_place) => {
-                let stop = Stop::new(started, limits.wall_ms_max, request.cancel.clone());
-                let run = || attempt(self, request, stop, &output, &mut peak_memory_bytes);
+                let stop = Stop::new(started, limits.wall_ms_max, request.cancel.clone())
+                    .with_waiting_time_max(self.waiting_time_max());
+                let run =
+                    || attempt(self, request, stop, &output, (&mut peak_memory_bytes, &mut waited));
                 // A fault of the engine itself must not take the slot's thread with it.
                 catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(engine_fault()))
             }
         };
         let written = output.finish();
-        let wall_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let computed = started.elapsed().saturating_sub(waited);
+        let wall_us = u64::try_from(computed.as_micros()).unwrap_or(u64::MAX);
         let spent = Spent {
             wall_us,
             peak_memory_bytes,
@@ -123,13 +129,14 @@ fn attempt(
     request: &CallRequest<'_>,
     stop: Stop,
     output: &Output,
-    peak_memory_bytes: &mut u64,
+    (peak_memory_bytes, waited): (&mut u64, &mut Duration),
 ) -> Result<Value, Failure> {
     let limits = &request.limits;
     stop.check().map_err(|stopped| classify::stopped(stopped, limits))?;
     let wanted = (request.reads, request.writes);
     let wasi = grants::open(engine.grants(), request.bundle_name, wanted, output)?;
-    let state = CallState::new(request.info.clone(), stop, limits, output.clone(), wasi);
+    let mut state = CallState::new(request.info.clone(), stop, limits, output.clone(), wasi);
+    state.grid.clone_from(&request.grid);
     let mut sandbox = Sandbox::new(engine, state, classify::hostcall_bytes_max(limits));
     let answer = sandbox.enter(request.bundle, |store, instance| {
         let run = instance.get_typed_func::<RunParams<'_>, RunResults>(
@@ -147,6 +154,7 @@ fn attempt(
         }
     };
     *peak_memory_bytes = sandbox.store.data().memory.peak_bytes();
+    *waited = sandbox.store.data().stop.waited();
     outcome
 }
 

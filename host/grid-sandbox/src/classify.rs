@@ -16,7 +16,7 @@ use wasmtime::{Mutability, Store, Trap, Val, ValType, WasmBacktrace, WasmCoreDum
 use wasmtime_wasi::I32Exit;
 
 use crate::state::{CallState, Panic};
-use crate::stop::Stopped;
+use crate::stop::{Rescheduled, Stopped};
 use crate::symbols::Symbols;
 use crate::trace;
 
@@ -48,6 +48,10 @@ fn stopped_parts(stopped: Stopped, limits: &grid_proto::Limits) -> (FailureKind,
             FailureKind::Deadline { limit_ms },
             format!("the call ran longer than its limit of {limit_ms} ms"),
         ),
+        Stopped::WaitedTooLong { limit_ms } => (
+            FailureKind::Deadline { limit_ms },
+            format!("the call waited longer than {limit_ms} ms for calls of its own"),
+        ),
     }
 }
 
@@ -58,6 +62,9 @@ fn kind_and_message(
 ) -> (FailureKind, String) {
     if let Some(why) = error.downcast_ref::<Stopped>() {
         return stopped_parts(*why, limits);
+    }
+    if error.downcast_ref::<Rescheduled>().is_some() {
+        return (FailureKind::Rescheduled, Rescheduled.to_string());
     }
     if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
         return (trap(TrapKind::Exit), format!("the guest ended itself with exit code {code}"));

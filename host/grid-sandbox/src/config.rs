@@ -10,6 +10,10 @@ use grid_proto::{LimitBounds, limits};
 pub struct EngineConfig {
     /// Calls that run at the same time; further ones wait for their turn.
     pub slots: usize,
+    /// Calls beyond them that may wait for calls of their own: each keeps its sandbox meanwhile.
+    pub waiting_max: usize,
+    /// How long one call may wait for calls of its own, in all.
+    pub waiting_time_max: Duration,
     /// Defaults and ceilings of a call's limits.
     pub bounds: LimitBounds,
     /// Where native code is kept between processes; `None` compiles in each process.
@@ -67,6 +71,8 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             slots: std::thread::available_parallelism().map_or(1, usize::from),
+            waiting_max: 256,
+            waiting_time_max: Duration::from_secs(24 * 3600),
             bounds: LimitBounds::default(),
             cache_dir: None,
             cache_bytes_max: 2 << 30,

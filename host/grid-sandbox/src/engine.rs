@@ -64,7 +64,7 @@ impl Engine {
     pub(crate) fn with_space(config: EngineConfig, space: Space) -> Result<Self, EngineError> {
         grants::check(&config.grants)?;
         let refused = |error: wasmtime::Error| EngineError::Wasmtime(format!("{error:#}"));
-        let places = config.slots.max(1) + SPARE_INSTANCES;
+        let places = config.slots.max(1) + config.waiting_max + SPARE_INSTANCES;
         let memory_bytes_max = config.bounds.ceiling.memory_bytes_max;
         let tuned = tuning::running(space, places, memory_bytes_max, config.interruption);
         let wasmtime = wasmtime::Engine::new(&tuned).map_err(refused)?;
@@ -153,6 +153,11 @@ impl Engine {
     #[must_use]
     pub fn bounds(&self) -> LimitBounds {
         self.0.config.bounds
+    }
+
+    /// How long one call may wait for calls of its own, in all.
+    pub(crate) fn waiting_time_max(&self) -> std::time::Duration {
+        self.0.config.waiting_time_max
     }
 
     /// Calls that run at the same time.

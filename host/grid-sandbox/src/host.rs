@@ -2,6 +2,7 @@
 
 mod context;
 mod diagnostics;
+mod grid;
 mod log;
 
 use wasmtime::component::Linker;
@@ -14,5 +15,6 @@ pub(crate) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     linker.instance("grid:task/types@0.1.0")?;
     context::link(linker)?;
     diagnostics::link(linker)?;
+    grid::link(linker)?;
     log::link(linker)
 }

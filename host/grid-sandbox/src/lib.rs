@@ -18,10 +18,12 @@
 //! - Native code is loaded from this machine's own compiler or from a file that carries a code made
 //!   with this machine's key, never from anywhere else ([`EngineConfig::cache_dir`]).
 //! - A bundle links only to interfaces on a fixed list; sockets are not on it, not even as stubs.
-//! - No wait inside the sandbox outlives the call's deadline or its [`CancelToken`].
+//! - No wait inside the sandbox outlives the call's deadline or its [`CancelToken`]; a wait for other
+//!   calls has a limit of its own ([`EngineConfig::waiting_time_max`]).
 //!
 //! Calls block their thread and must not run on a thread of an async runtime.
 
+mod access;
 mod bundle;
 mod cache;
 mod call;
@@ -46,6 +48,7 @@ mod trace;
 mod tuning;
 mod wasi;
 
+pub use access::{Answer, GridAccess, GridError, NestedArg, NestedCall};
 pub use bundle::{Bundle, IMPORTS_ALLOWED};
 pub use call::{Argument, CallInfo, CallReport, CallRequest};
 pub use compile::compile_child_main;

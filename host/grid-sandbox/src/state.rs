@@ -1,9 +1,12 @@
 //! What belongs to one store: one call.
 
+use std::sync::Arc;
+
 use grid_proto::Limits;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::access::GridAccess;
 use crate::call::CallInfo;
 use crate::config;
 use crate::limiter::MemoryLimiter;
@@ -28,6 +31,7 @@ pub(crate) struct CallState {
     pub(crate) output: Output,
     pub(crate) panic: Option<Panic>,
     pub(crate) table: ResourceTable,
+    pub(crate) grid: Option<Arc<dyn GridAccess>>,
     /// Made when the guest first uses WASI: most short functions never do.
     wasi: Option<WasiCtx>,
 }
@@ -49,6 +53,7 @@ impl CallState {
             output,
             panic: None,
             table,
+            grid: None,
             wasi,
         }
     }

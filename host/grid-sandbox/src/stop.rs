@@ -55,13 +55,23 @@ pub(crate) enum Stopped {
     Deadline,
     #[error("the call was cancelled")]
     Cancelled,
+    #[error("the call waited too long for calls of its own")]
+    WaitedTooLong { limit_ms: u64 },
 }
+
+/// A call asked to run elsewhere. Travels through wasmtime as an error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the call asked to run elsewhere")]
+pub(crate) struct Rescheduled;
 
 /// What a call looks at to see whether it has to stop.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop {
     deadline: Instant,
     cancel: CancelToken,
+    /// Spent waiting for other calls, and how much of that is allowed.
+    waited: Duration,
+    waiting_time_max: Duration,
 }
 
 /// Far enough to be never; `Instant` has no maximum.
@@ -69,7 +79,37 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Stop {
     pub(crate) fn new(started: Instant, wall_ms_max: u64, cancel: CancelToken) -> Self {
-        Self { deadline: started + Duration::from_millis(wall_ms_max).min(NEVER), cancel }
+        let deadline = started + Duration::from_millis(wall_ms_max).min(NEVER);
+        Self { deadline, cancel, waited: Duration::ZERO, waiting_time_max: NEVER }
+    }
+
+    /// With a limit on the time that is spent waiting for other calls.
+    pub(crate) fn with_waiting_time_max(self, waiting_time_max: Duration) -> Self {
+        Self { waiting_time_max: waiting_time_max.min(NEVER), ..self }
+    }
+
+    pub(crate) fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// Waits for other calls: the time does not count as the call's own, and has a limit of its own.
+    /// Needs a tokio runtime with time.
+    pub(crate) async fn wait_aside<F: Future>(&mut self, future: F) -> Result<F::Output, Stopped> {
+        let began = Instant::now();
+        let left = self.waiting_time_max.saturating_sub(self.waited);
+        let ended = tokio::select! {
+            biased;
+            output = future => Ok(output),
+            () = self.cancel.cancelled() => Err(Stopped::Cancelled),
+            () = tokio::time::sleep(left) => {
+                let limit_ms = u64::try_from(self.waiting_time_max.as_millis()).unwrap_or(u64::MAX);
+                Err(Stopped::WaitedTooLong { limit_ms })
+            }
+        };
+        let waited = began.elapsed();
+        self.waited += waited;
+        self.deadline += waited;
+        ended
     }
 
     pub(crate) fn check(&self) -> Result<(), Stopped> {

@@ -48,6 +48,7 @@ fn request(bundle: &Bundle) -> CallRequest<'_> {
         reads: &[],
         writes: &[],
         cancel: CancelToken::new(),
+        grid: None,
     }
 }
 

@@ -54,7 +54,7 @@ impl Scheduler {
                 .map(|(label, count)| (label.to_owned(), count))
                 .collect();
         GridStatus {
-            clients: count(self.clients.len()),
+            clients: count(self.clients.len() - self.sessions.len()),
             workers: count(self.workers.len()),
             slots: self.workers.iter().map(|(_, worker)| worker.slots).sum(),
             calls,

@@ -66,19 +66,19 @@ impl Scheduler {
             .roomy()
             .take_while(|(_, worker)| worker.is_idle())
             .take(LOOKED_AT_MAX)
-            .map(|(_, worker)| worker.slots as usize - worker.in_hand.len())
+            .map(|(_, worker)| worker.slots as usize - worker.at_slots())
             .sum();
         if self.withdrawing >= idle {
             return;
         }
         let Some((victim, state)) = self.workers.last_to_start() else { return };
-        let waiting = state.waiting();
-        if waiting == 0 || state.per_slot(state.load_us) < PATIENCE_US + TRANSFER_LATENCY_US {
+        let not_begun = state.not_begun();
+        if not_begun == 0 || state.per_slot(state.load_us) < PATIENCE_US + TRANSFER_LATENCY_US {
             return;
         }
         let mut last_first: Vec<_> = state
             .in_hand
-            .iter()
+            .difference(&state.waiting)
             .filter_map(|id| self.calls[*id].processing().map(|processing| (*id, processing)))
             .filter(|(id, processing)| {
                 !processing.executing
@@ -88,7 +88,7 @@ impl Scheduler {
             .map(|(id, _)| (self.calls[id].priority, id))
             .collect();
         last_first.sort_unstable_by(|a, b| b.cmp(a));
-        last_first.truncate(waiting.min(idle - self.withdrawing));
+        last_first.truncate(not_begun.min(idle - self.withdrawing));
         let mut attempts = Vec::new();
         for (_, id) in last_first {
             let call = &mut self.calls[id];

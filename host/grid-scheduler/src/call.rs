@@ -56,6 +56,9 @@ pub(crate) struct Wishes {
     pub(crate) retries: u32,
     pub(crate) retries_left: u32,
     pub(crate) deaths: Vec<Death>,
+    /// How often it asked to run elsewhere, and where it was then.
+    pub(crate) reschedules: u32,
+    pub(crate) avoids: Option<WorkerId>,
     pub(crate) needs: Needs,
 }
 

@@ -47,6 +47,7 @@ impl Scheduler {
             ensure(calls == worker.in_hand.len(), &format!("{name}: in hand"))?;
             ensure(load_us == worker.load_us, &format!("{name}: load"))?;
             ensure(executing == worker.executing, &format!("{name}: executing"))?;
+            ensure(worker.waiting.is_subset(&worker.in_hand), &format!("{name}: waiting"))?;
             ensure(self.taken_of(worker) == worker.taken, &format!("{name}: resources"))?;
             ensure(worker.outbox.is_empty(), &format!("{name}: unsent assignments"))?;
             let mut bytes = 0;
@@ -66,6 +67,7 @@ impl Scheduler {
                 ensure(listed, "a wanted call does not list its client")?;
             }
         }
+        self.check_sessions()?;
         self.check_coordination()
     }
 

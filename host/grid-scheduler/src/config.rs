@@ -27,6 +27,10 @@ pub struct Config {
     pub allowed_failures: usize,
     /// Bytes that move between two workers in a microsecond.
     pub bandwidth_bytes_per_us: u64,
+    /// Calls inside of calls: how deep they may be nested.
+    pub nesting_max: u32,
+    /// How often a call may ask to run elsewhere.
+    pub reschedules_max: u32,
     /// Calls that one submission may hold.
     pub submission_calls_max: usize,
     /// Calls that one turn starts, stops or forgets: about a millisecond. What is left is done in
@@ -52,6 +56,8 @@ impl Default for Config {
             worker_ttl_us: 10_000_000,
             allowed_failures: 3,
             bandwidth_bytes_per_us: 500,
+            nesting_max: 64,
+            reschedules_max: 100,
             submission_calls_max: 2_000_000,
             turn_calls_max: 2_048,
             quarantine_strikes: 1_000,

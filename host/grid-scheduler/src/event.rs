@@ -3,7 +3,8 @@
 use grid_proto::message::{FromClient, FromWorker, Registration, ToClient, ToWorker};
 use grid_proto::{BundleDescription, BundleHash, ClientId, WorkerId};
 
-/// Something that happened. The host numbers connections; no number is used twice.
+/// Something that happened. The host numbers connections; no number is used twice, and those of
+/// clients stay below 2^31: the others are for calls that speak as clients.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A client connected.

@@ -18,6 +18,9 @@ impl Scheduler {
             State::Processing(processing) => {
                 let worker = self.workers.of(processing.worker);
                 let name = worker.map_or("?", |worker| worker.name.as_str());
+                if worker.is_some_and(|worker| worker.waiting.contains(&id)) {
+                    return format!("waits on `{name}` for calls that it submitted");
+                }
                 match (processing.executing, processing.withdrawing) {
                     (true, _) => format!("executing on `{name}`"),
                     (false, true) => {

@@ -25,6 +25,7 @@
 //! - a call that waits counts exactly its inputs that are not in memory;
 //! - a result that is in memory has at least one holder, and each holder lists it;
 //! - leases, waiters and subscriptions belong to clients that are there;
+//! - a call that speaks as a client is one while its attempt runs, and no longer;
 //! - a worker's message about an attempt that is over changes a counter and nothing else.
 
 mod answer;
@@ -50,7 +51,9 @@ mod machine;
 mod outcome;
 mod placement;
 mod quarantine;
+mod reschedule;
 mod retry;
+mod sessions;
 mod story;
 mod submit;
 mod task;

@@ -109,12 +109,14 @@ impl Scheduler {
         let needs = call.needs().cloned();
         self.workers.change(worker, |worker| {
             worker.in_hand.remove(&id);
+            worker.waiting.remove(&id);
             worker.load_us = worker.load_us.saturating_sub(expected_us);
             worker.executing -= u32::from(executing);
             if let Some(needs) = &needs {
                 worker.give_back(&needs.resources);
             }
         });
+        self.end_session(id);
     }
 
     /// Its result is in a worker's store.

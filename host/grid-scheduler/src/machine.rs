@@ -17,6 +17,7 @@ use crate::event::{Action, Event};
 use crate::fences::Fences;
 use crate::outcome::Leaving;
 use crate::placement::Bandwidth;
+use crate::sessions::Sessions;
 use crate::story::{Cause, Story};
 use crate::submit::Starting;
 use crate::task::Tasks;
@@ -32,11 +33,15 @@ pub struct Scheduler {
     pub(crate) tasks: Tasks,
     pub(crate) bundles: Bundles,
     pub(crate) clients: BTreeMap<ClientId, Client>,
+    /// Running calls that are clients themselves.
+    pub(crate) sessions: Sessions,
     pub(crate) workers: Workers,
     pub(crate) coordination: Coordination,
     /// Calls that may run anywhere and have no reason to run anywhere: held back until somebody
     /// has room.
     pub(crate) unbound: BTreeSet<(Priority, CallId)>,
+    /// Calls that asked to run elsewhere and have not been placed since.
+    pub(crate) elsewhere: BTreeSet<CallId>,
     /// Calls that no connected worker may run.
     pub(crate) homeless: BTreeSet<(Priority, CallId)>,
     /// Calls that shall become active, calls that may have to stop or be forgotten, and
@@ -71,6 +76,8 @@ impl Scheduler {
             tasks: Tasks::default(),
             bundles: Bundles::default(),
             clients: BTreeMap::new(),
+            sessions: Sessions::default(),
+            elsewhere: BTreeSet::new(),
             coordination: Coordination::default(),
             unbound: BTreeSet::new(),
             homeless: BTreeSet::new(),
@@ -105,12 +112,14 @@ impl Scheduler {
                 self.bundles.restore(hash, size_bytes, description);
             }
         }
+        self.drop_ended_sessions();
     }
 
     /// One placement round, after a batch of events, and a share of what they left to do.
     pub fn flush(&mut self, now: Now) {
         self.now = self.now.max(now);
         self.go_on();
+        self.drop_ended_sessions();
         self.story.cause = Cause::Own("placement");
         self.place();
     }
@@ -137,6 +146,7 @@ impl Scheduler {
             self.drop_silent_workers(now);
         }
         self.on_coordination_timeout();
+        self.drop_ended_sessions();
     }
 
     fn drop_silent_workers(&mut self, now: Now) {
@@ -156,7 +166,7 @@ impl Scheduler {
         self.silence_at = oldest.map(|oldest| oldest.after(ttl_us));
     }
 
-    fn on_client(&mut self, id: ClientId, message: FromClient) {
+    pub(crate) fn on_client(&mut self, id: ClientId, message: FromClient) {
         if !self.clients.contains_key(&id) {
             return;
         }
@@ -203,7 +213,10 @@ impl Scheduler {
             }
             FromWorker::Holds(keys) => self.on_holds(id, &keys),
             FromWorker::Inspected { bundle, result } => self.on_inspected(bundle, result),
-            FromWorker::FromTask { .. } | FromWorker::Waits { .. } => {}
+            FromWorker::FromTask { key, attempt, message } => {
+                self.on_from_task(id, key, attempt, *message);
+            }
+            FromWorker::Waits { key, attempt, waits } => self.on_waits(id, key, attempt, waits),
             FromWorker::Withdrawn { key, attempt } => self.on_withdrawn(id, key, attempt),
             FromWorker::Heartbeat { resident_bytes, descriptors, fetched_bytes, fetching_us } => {
                 worker.resident_bytes = resident_bytes;
@@ -245,6 +258,7 @@ impl Scheduler {
                 taken: BTreeMap::new(),
                 memory_bytes: registration.memory_bytes,
                 in_hand: BTreeSet::new(),
+                waiting: BTreeSet::new(),
                 load_us: 0,
                 executing: 0,
                 backlog: Backlog::default(),
@@ -279,7 +293,7 @@ impl Scheduler {
     }
 
     pub(crate) fn send_client(&mut self, id: ClientId, message: ToClient) {
-        self.actions.push_back(Action::ToClient(id, message));
+        self.actions.extend(self.addressed(id, message));
     }
 
     pub(crate) fn send_worker(&mut self, id: WorkerId, message: ToWorker) {

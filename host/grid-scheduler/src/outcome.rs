@@ -22,7 +22,12 @@ pub(crate) enum Leaving {
 
 impl Scheduler {
     /// The call that this worker has in hand as this attempt; otherwise the message is too late.
-    fn current(&mut self, worker: WorkerId, key: Key, attempt: Attempt) -> Option<CallId> {
+    pub(crate) fn current(
+        &mut self,
+        worker: WorkerId,
+        key: Key,
+        attempt: Attempt,
+    ) -> Option<CallId> {
         let found = self.calls.find(&key).filter(|id| {
             let call = &self.calls[*id];
             call.attempt == attempt
@@ -76,7 +81,7 @@ impl Scheduler {
                 self.tasks.of_mut(task).count(None, &spent);
                 self.complete(id, worker, meta, inline.as_ref());
             }
-            Outcome::Reschedule => self.start_over(id),
+            Outcome::Reschedule => self.on_rescheduled(id, worker),
             Outcome::Failed(failure) => {
                 self.tasks.of_mut(task).count(Some(&failure), &spent);
                 self.on_failed(id, worker, failure);
@@ -227,7 +232,7 @@ impl Scheduler {
         if !executing.is_empty() {
             return executing;
         }
-        let mut in_order: Vec<_> = worker.in_hand.iter().copied().collect();
+        let mut in_order: Vec<_> = worker.in_hand.difference(&worker.waiting).copied().collect();
         in_order.sort_by_key(|id| (self.calls[*id].priority, *id));
         in_order.truncate(worker.slots as usize);
         in_order
@@ -286,6 +291,7 @@ fn may_be_retried(kind: &FailureKind) -> bool {
         | FailureKind::KilledWorker { .. } => true,
         FailureKind::Cancelled
         | FailureKind::HostDenied { .. }
+        | FailureKind::Rescheduled
         | FailureKind::Quarantined { .. }
         | FailureKind::BadArgument { .. }
         | FailureKind::BundleInvalid => false,

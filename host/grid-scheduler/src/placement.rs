@@ -207,6 +207,7 @@ impl Scheduler {
     /// One round: gives every worker that has room what it shall run next.
     pub(crate) fn place(&mut self) {
         let mut touched = BTreeSet::new();
+        self.place_elsewhere(&mut touched);
         while let Some(worker) = self.next_to_fill()
             && let Some(id) = self.next_for(worker)
         {
@@ -225,15 +226,21 @@ impl Scheduler {
     }
 
     fn next_to_fill(&self) -> Option<WorkerId> {
-        match self.unbound.is_empty() {
-            true => self.workers.first_fillable(),
-            false => self.workers.first_roomy(),
-        }
+        let for_unbound = match self.unbound.first() {
+            Some((priority, _)) if priority.nesting < 0 => {
+                self.workers.first_roomy().or_else(|| self.workers.first_nesting())
+            }
+            Some(_) => self.workers.first_roomy(),
+            None => None,
+        };
+        for_unbound.or_else(|| self.workers.first_fillable())
     }
 
     fn next_for(&self, worker: WorkerId) -> Option<CallId> {
-        let held_back = self.workers.of(worker)?.next_held_back();
-        let next = held_back.into_iter().chain(self.unbound.first().copied()).min();
+        let state = self.workers.of(worker)?;
+        let roomy = state.has_room(&self.config);
+        let next = state.next_held_back().into_iter().chain(self.unbound.first().copied());
+        let next = next.filter(|(priority, _)| roomy || priority.nesting < 0).min();
         next.map(|(_, id)| id)
     }
 

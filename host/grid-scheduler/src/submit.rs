@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use crate::call::{Argument, Call, CallId, Needs, State, Wishes};
 use crate::dependents::Dependents;
 use crate::machine::Scheduler;
+use crate::sessions::nested;
 
 /// Names of workers, and resources, that one call may list.
 const NEEDS_MAX: usize = 32;
@@ -25,6 +26,8 @@ const NEEDS_MAX: usize = 32;
 pub(crate) struct Partial {
     request: RequestId,
     number: u32,
+    /// The priority of the call that submits, if it is one.
+    parent: Option<Priority>,
     tasks: Vec<(TaskId, Arc<TaskDescription>)>,
     /// Calls so far; the position of the next.
     position: u32,
@@ -71,9 +74,16 @@ impl Scheduler {
             None => {
                 let number = self.submissions;
                 self.submissions = self.submissions.wrapping_add(1);
+                let parent = match self.parent_priority(client) {
+                    Ok(parent) => parent,
+                    Err(error) => {
+                        return self.refuse(client, request, more, error);
+                    }
+                };
                 Partial {
                     request,
                     number,
+                    parent,
                     tasks: Vec::new(),
                     position: 0,
                     wanted: Vec::new(),
@@ -83,7 +93,10 @@ impl Scheduler {
                 }
             }
         };
-        let taken = self.take_piece(client, &mut partial, piece);
+        let mut taken = self.take_piece(client, &mut partial, piece);
+        if !more {
+            taken = taken.and_then(|()| self.refuse_circles(client, &partial.wanted));
+        }
         let Some(known) = self.clients.get_mut(&client) else { return };
         match taken {
             Ok(()) if more => known.partial = Some(partial),
@@ -103,12 +116,17 @@ impl Scheduler {
                 });
             }
             Err(error) => {
-                known.skips_rest = more;
-                let request = partial.request;
-                self.send_client(client, ToClient::Refused { request, error });
+                self.refuse(client, partial.request, more, error);
                 self.abandon_submission(client, partial);
             }
         }
+    }
+
+    fn refuse(&mut self, client: ClientId, request: RequestId, more: bool, error: Refusal) {
+        if let Some(known) = self.clients.get_mut(&client) {
+            known.skips_rest = more;
+        }
+        self.send_client(client, ToClient::Refused { request, error });
     }
 
     /// None of its calls will start because of it.
@@ -164,7 +182,9 @@ impl Scheduler {
                 user: spec.options.priority.saturating_neg(),
                 submission: partial.number,
                 position: partial.position,
+                nesting: 0,
             };
+            let priority = partial.parent.map_or(priority, |parent| nested(parent, priority));
             let id = self.find_or_create(spec, task, &described, priority)?;
             partial.position += 1;
             self.calls[id].staged += 1;
@@ -319,7 +339,7 @@ fn wishes(options: CallOptions, retries: u32) -> Option<Box<Wishes>> {
         retries,
         retries_left: retries,
         needs,
-        deaths: Vec::new(),
+        ..Wishes::default()
     };
     (!plain).then(|| Box::new(wishes()))
 }

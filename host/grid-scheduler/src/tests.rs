@@ -8,6 +8,7 @@ mod insight;
 mod kept;
 mod loss;
 mod needs;
+mod nested;
 mod placement;
 mod submission;
 mod turns;

@@ -25,6 +25,8 @@ pub(crate) struct Worker {
     pub(crate) slots: u32,
     /// Calls that it was given and has not finished.
     pub(crate) in_hand: BTreeSet<CallId>,
+    /// Those of them that wait for calls of their own and take no slot.
+    pub(crate) waiting: BTreeSet<CallId>,
     /// Expected time of all of them.
     pub(crate) load_us: u64,
     pub(crate) executing: u32,
@@ -56,7 +58,7 @@ impl Worker {
 
     /// It may be given another call.
     pub(crate) fn has_room(&self, config: &Config) -> bool {
-        let in_hand = self.in_hand.len() as u64;
+        let in_hand = self.at_slots() as u64;
         let slots = u64::from(self.slots);
         let filled = (slots * u64::from(config.saturation_percent)).div_ceil(100).max(1);
         in_hand < filled
@@ -66,12 +68,23 @@ impl Worker {
 
     /// A slot has nothing to do.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_hand.len() < self.slots as usize && self.backlog.is_empty()
+        self.at_slots() < self.slots as usize && self.backlog.is_empty()
     }
 
-    /// Calls in its hands that cannot have begun, by their number.
-    pub(crate) fn waiting(&self) -> usize {
-        self.in_hand.len().saturating_sub((self.slots.max(self.executing)) as usize)
+    /// Calls in its hands that take a slot or will.
+    pub(crate) fn at_slots(&self) -> usize {
+        self.in_hand.len() - self.waiting.len()
+    }
+
+    /// How many of those cannot have begun.
+    pub(crate) fn not_begun(&self) -> usize {
+        self.at_slots().saturating_sub((self.slots.max(self.executing)) as usize)
+    }
+
+    /// It may be given what some call waits for beyond its room, one for each that waits here: were
+    /// that held back by calls that have not begun, nothing would end the waiting.
+    pub(crate) fn has_room_for_nested(&self) -> bool {
+        self.in_hand.len() < 2 * self.waiting.len() + self.slots as usize
     }
 
     fn is_called(&self, name: &str) -> bool {

@@ -24,6 +24,8 @@ pub(crate) struct Workers {
     roomy: BTreeSet<(u64, WorkerId)>,
     /// Those with room and calls that are held back for them.
     fillable: BTreeSet<(u64, WorkerId)>,
+    /// Those that may be given, beyond their room, what some call waits for.
+    nesting: BTreeSet<(u64, WorkerId)>,
     /// Those with calls that are held back for them, by how much.
     backlogged: BTreeSet<(u64, WorkerId)>,
 }
@@ -32,8 +34,10 @@ pub(crate) struct Workers {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Ranks {
     start_us: u64,
-    in_hand_us: Option<u64>,
+    in_hand_us: u64,
+    roomy: bool,
     fillable: bool,
+    nesting: bool,
     backlog_us: Option<u64>,
 }
 
@@ -47,26 +51,34 @@ impl Workers {
             by_start: BTreeSet::new(),
             roomy: BTreeSet::new(),
             fillable: BTreeSet::new(),
+            nesting: BTreeSet::new(),
             backlogged: BTreeSet::new(),
         }
     }
 
     fn ranks(&self, worker: &Worker) -> Ranks {
-        let room = worker.has_room(&self.config);
+        let roomy = worker.has_room(&self.config);
+        let nesting = !worker.waiting.is_empty() && worker.has_room_for_nested();
+        let next = worker.next_held_back();
         Ranks {
             start_us: worker.start_us(),
-            in_hand_us: room.then(|| worker.per_slot(worker.load_us)),
-            fillable: room && worker.next_held_back().is_some(),
+            in_hand_us: worker.per_slot(worker.load_us),
+            roomy,
+            fillable: next.is_some_and(|(next, _)| roomy || (nesting && next.nesting < 0)),
+            nesting,
             backlog_us: (!worker.backlog.is_empty()).then(|| worker.backlog.expected_us()),
         }
     }
 
     fn enter(&mut self, id: WorkerId, ranks: Ranks) {
         self.by_start.insert((ranks.start_us, id));
-        if let Some(in_hand_us) = ranks.in_hand_us {
-            self.roomy.insert((in_hand_us, id));
-            if ranks.fillable {
-                self.fillable.insert((in_hand_us, id));
+        for (belongs, order) in [
+            (ranks.roomy, &mut self.roomy),
+            (ranks.fillable, &mut self.fillable),
+            (ranks.nesting, &mut self.nesting),
+        ] {
+            if belongs {
+                order.insert((ranks.in_hand_us, id));
             }
         }
         if let Some(backlog_us) = ranks.backlog_us {
@@ -76,10 +88,13 @@ impl Workers {
 
     fn leave(&mut self, id: WorkerId, ranks: Ranks) {
         self.by_start.remove(&(ranks.start_us, id));
-        if let Some(in_hand_us) = ranks.in_hand_us {
-            self.roomy.remove(&(in_hand_us, id));
-            if ranks.fillable {
-                self.fillable.remove(&(in_hand_us, id));
+        for (belongs, order) in [
+            (ranks.roomy, &mut self.roomy),
+            (ranks.fillable, &mut self.fillable),
+            (ranks.nesting, &mut self.nesting),
+        ] {
+            if belongs {
+                order.remove(&(ranks.in_hand_us, id));
             }
         }
         if let Some(backlog_us) = ranks.backlog_us {
@@ -157,6 +172,11 @@ impl Workers {
         self.roomy.first().map(|(_, id)| *id)
     }
 
+    /// The same of those that may be given what some call waits for, room or not.
+    pub(crate) fn first_nesting(&self) -> Option<WorkerId> {
+        self.nesting.first().map(|(_, id)| *id)
+    }
+
     /// The same of those for which calls are held back.
     pub(crate) fn first_fillable(&self) -> Option<WorkerId> {
         self.fillable.first().map(|(_, id)| *id)
@@ -230,6 +250,7 @@ impl Workers {
         let same = anew.by_start == self.by_start
             && anew.roomy == self.roomy
             && anew.fillable == self.fillable
+            && anew.nesting == self.nesting
             && anew.backlogged == self.backlogged;
         if same { Ok(()) } else { Err("an order of the workers is wrong".to_owned()) }
     }

@@ -3,20 +3,27 @@
 //! thousands of these in one thread.
 //!
 //! ```text
-//!  assigned ──▶ waiting (inputs, bundle) ──▶ ready ──▶ dispatched to a slot ──▶ reported
+//!  assigned ──▶ needy (inputs, bundle) ──▶ ready ──▶ dispatched to a slot ──▶ reported
+//!                                                        │    ▲
+//!                                                        ▼    │
+//!                                             waits for calls of its own
 //! ```
 //!
 //! Invariants ([`Agent::check`]): a call waits only while something it needs is on its way; no
-//! more calls are dispatched than slots and their short queues take; each input is fetched once at
+//! more calls are dispatched than slots and their short queues take, not counting those that wait
+//! for calls of their own; each input is fetched once at
 //! a time however many calls wait for it.
 
 mod fetches;
 mod job;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use grid_proto::message::{Assignment, FromWorker, Holder, Outcome, TaskDefinition, ToWorker};
+use grid_proto::message::{
+    Assignment, FromWorker, Holder, Outcome, TaskDefinition, ToClient, ToWorker,
+};
 use grid_proto::{
     Arg, Attempt, BundleHash, Failure, FailureKind, Key, Priority, Spent, TaskId, TaskLimits,
     WorkerId,
@@ -24,6 +31,7 @@ use grid_proto::{
 
 use fetches::Fetches;
 use job::{Job, Needs};
+use waiting::Waiting;
 
 /// Calls that a slot may have waiting at its door while their task is known to be this short.
 const SHORT_US: u64 = 1_000;
@@ -40,6 +48,8 @@ pub enum Action {
     Execute(Execution),
     /// Stop an attempt that was dispatched.
     Stop(Key, Attempt),
+    /// The scheduler has an answer or news for an attempt that speaks to it.
+    Tell(Key, Attempt, Box<ToClient>),
     /// Fetch objects from a peer; answer with [`Agent::on_fetched`].
     Fetch {
         /// The peer.
@@ -71,6 +81,8 @@ pub struct Execution {
     pub attempt: Attempt,
     /// What to run.
     pub task: Arc<TaskDefinition>,
+    /// Its place among the calls that wait for a slot.
+    pub priority: Priority,
     /// With what; keys are in the store.
     pub args: Vec<Arg>,
     /// Limits that the caller asks for.
@@ -90,6 +102,8 @@ pub struct Agent {
     ready: BTreeSet<(Priority, Key)>,
     /// Attempts that slots have, whether anybody still wants them or not.
     dispatched: BTreeMap<(Key, Attempt), TaskId>,
+    /// Those of them that wait for calls of their own.
+    waiting: Waiting,
     /// What is in the store, with the attempt that made it; `None` for copies.
     held: BTreeMap<Key, Option<Attempt>>,
     fetches: Fetches,
@@ -100,9 +114,10 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// A worker with this many slots and nothing to do.
+    /// A worker with this many slots and nothing to do. Beside them so many calls may wait for calls
+    /// of their own.
     #[must_use]
-    pub fn new(slots: usize) -> Self {
+    pub fn new(slots: usize, waiting_max: usize) -> Self {
         Self {
             id: WorkerId::default(),
             slots,
@@ -112,6 +127,7 @@ impl Agent {
             jobs: BTreeMap::new(),
             ready: BTreeSet::new(),
             dispatched: BTreeMap::new(),
+            waiting: Waiting::new(waiting_max),
             held: BTreeMap::new(),
             fetches: Fetches::default(),
             loading: BTreeMap::new(),
@@ -135,6 +151,7 @@ impl Agent {
         self.ready.clear();
         self.tasks.clear();
         self.durations_us.clear();
+        self.waiting.forget_tasks();
         self.peers.clear();
         self.fetches = Fetches::default();
         self.loading.clear();
@@ -180,7 +197,11 @@ impl Agent {
                     self.on_withdrawn(key, attempt);
                 }
             }
-            ToWorker::ToTask { .. } => {}
+            ToWorker::ToTask { key, attempt, message } => {
+                if self.is_current(key, attempt) {
+                    self.actions.push_back(Action::Tell(key, attempt, message));
+                }
+            }
             ToWorker::Free(keys) => {
                 for key in keys {
                     self.fetches.forget(&key);
@@ -358,6 +379,7 @@ impl Agent {
         spent: Spent,
     ) -> bool {
         let task = self.dispatched.remove(&(key, attempt));
+        self.waiting.ended(key, attempt);
         if let Some(task) = task {
             let average = self.durations_us.entry(task).or_insert(spent.wall_us);
             *average = (*average * 3 + spent.wall_us) / 4;
@@ -410,17 +432,19 @@ impl Agent {
             let address = self.peers.get(&from).cloned();
             self.actions.push_back(Action::Fetch { from, address, keys });
         }
-        while let Some((priority, key)) = self.ready.first().copied() {
+        while let Some((priority, key)) = self.waiting.next(&self.ready, &self.jobs) {
             let Some(job) = self.jobs.get_mut(&key) else {
-                self.ready.pop_first();
+                self.ready.remove(&(priority, key));
                 continue;
             };
-            let short = self.durations_us.get(&job.task).is_some_and(|average| *average < SHORT_US);
+            let short = self.durations_us.get(&job.task).is_some_and(|average| *average < SHORT_US)
+                && !self.waiting.is_known(job.task);
             let ahead = if short { SHORT_AHEAD_PER_SLOT } else { 0 };
-            if self.dispatched.len() >= self.slots * (1 + ahead) {
+            if self.dispatched.len() - self.waiting.len() >= self.slots * (1 + ahead) {
                 break;
             }
             self.ready.remove(&(priority, key));
+            self.waiting.dispatched();
             let freed = freed_inputs(&job.args, &self.held);
             if !freed.is_empty() {
                 // Freed while the call waited for something else.
@@ -436,6 +460,7 @@ impl Agent {
                 key,
                 attempt: job.attempt,
                 task: Arc::clone(&job.definition),
+                priority,
                 args: std::mem::take(&mut job.args),
                 limits: job.limits,
             };
@@ -454,8 +479,9 @@ impl Agent {
     /// # Errors
     /// The first one that is broken, in words.
     pub fn check(&self) -> Result<(), String> {
-        let bound = self.slots * (1 + SHORT_AHEAD_PER_SLOT);
-        if self.dispatched.len() > bound {
+        // One that goes on finds its place taken for a moment.
+        let bound = self.slots * (1 + SHORT_AHEAD_PER_SLOT) + self.waiting.max();
+        if self.dispatched.len() - self.waiting.len() > bound {
             return Err(format!("{} attempts at {} slots", self.dispatched.len(), self.slots));
         }
         for (key, job) in &self.jobs {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use grid_net::{Backoff, Connection, Endpoint, Inbox, Kind, NetError, Outbox, channel};
 use grid_proto::limits::INLINE_RESULT_BYTES_MAX;
 use grid_proto::message::{FromWorker, OUTPUT_TOLD_BYTES_MAX, Outcome, Registration, ToWorker};
-use grid_proto::{Arg, Attempt, BundleDescription, BundleHash, Key, Value};
+use grid_proto::{Arg, Attempt, BundleDescription, BundleHash, FailureKind, Key, Value};
 use grid_sandbox::{Bundle, CancelToken, Engine, EngineConfig};
 use grid_store::{Object, Store};
 use tokio::sync::mpsc;
@@ -20,12 +20,15 @@ use crate::error::WorkerError;
 use crate::peers::{Fetched, Peers};
 use crate::process;
 use crate::serve::serve;
+use crate::session::{Said, Session};
 use crate::slots::{Done, Slots, Work};
 
 /// Messages to the scheduler that wait to be written; more than that means it is gone.
 const OUTBOX_MAX: usize = 1 << 18;
 /// Results that slots have finished and the driver has not taken: all that can be dispatched.
 const DONE_PER_SLOT_MAX: usize = 64;
+/// What attempts say and the driver has not taken; then they wait.
+const SAID_MAX: usize = 64;
 /// Loads, inspections and fetches that wait to be taken.
 const ANSWERS_MAX: usize = 1_024;
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -48,6 +51,11 @@ pub struct Worker {
     started: Vec<(Key, Attempt)>,
     /// Bytes fetched from peers since the last heartbeat, and microseconds that it took.
     fetched: (u64, u64),
+    /// Attempts that may speak to the scheduler.
+    sessions: BTreeMap<(Key, Attempt), Arc<Session>>,
+    /// What they say.
+    said: mpsc::Receiver<Said>,
+    line: mpsc::Sender<Said>,
     done: mpsc::Receiver<Done>,
     answers: mpsc::Receiver<Answer>,
     answered: mpsc::Sender<Answer>,
@@ -76,11 +84,13 @@ impl Worker {
         let engine = EngineConfig { slots: config.slots, ..config.engine.clone() };
         let engine = Engine::new(engine)?;
         let (sender, done) = mpsc::channel(config.slots.max(1) * DONE_PER_SLOT_MAX);
-        let slots = Slots::start(config.slots, &engine, &config.name, &sender)
+        let waiting_max = config.engine.waiting_max;
+        let slots = Slots::start((config.slots, waiting_max), &engine, &config.name, &sender)
             .map_err(WorkerError::Slot)?;
+        let (line, said) = mpsc::channel(SAID_MAX);
         let (answered, answers) = mpsc::channel(ANSWERS_MAX);
         Ok(Self {
-            agent: Agent::new(config.slots),
+            agent: Agent::new(config.slots, waiting_max),
             peers: Peers::new(endpoint.clone()),
             config,
             endpoint,
@@ -91,6 +101,9 @@ impl Worker {
             cancels: BTreeMap::new(),
             started: Vec::new(),
             fetched: (0, 0),
+            sessions: BTreeMap::new(),
+            said,
+            line,
             done,
             answers,
             answered,
@@ -182,9 +195,13 @@ impl Worker {
                     Ok(None) | Err(_) => return (welcomed, link.connection.closed().await),
                 },
                 _ = self.done.recv_many(&mut done, 256) => {}
+                Some(said) = self.said.recv() => self.on_said(said),
                 Some(answer) = self.answers.recv() => self.on_answer(answer, link),
                 _ = heartbeat.tick() => self.send_heartbeat(link),
-                _ = look.tick(), if busy => self.report_started(link),
+                _ = look.tick(), if busy => {
+                    self.report_started(link);
+                    self.agent.on_tick();
+                }
             }
             for done in done.drain(..) {
                 self.on_done(done, link);
@@ -202,6 +219,11 @@ impl Worker {
                 Action::Stop(key, attempt) => {
                     if let Some(cancel) = self.cancels.get(&(key, attempt)) {
                         cancel.cancel();
+                    }
+                }
+                Action::Tell(key, attempt, message) => {
+                    if let Some(session) = self.sessions.get(&(key, attempt)) {
+                        session.on_message(*message);
                     }
                 }
                 Action::Fetch { from, address, keys } => {
@@ -266,12 +288,14 @@ impl Worker {
         let cancel = CancelToken::new();
         self.cancels.insert((key, attempt), cancel.clone());
         let limits = self.config.engine.bounds.resolve(execution.task.limits, execution.limits);
-        self.slots.submit(Work { execution, bundle, inputs, limits, cancel });
+        let session = bundle.uses_grid().then(|| self.open_session(&execution));
+        self.slots.submit(Work { execution, bundle, inputs, limits, cancel, session });
     }
 
     fn on_done(&mut self, done: Done, link: &Link) {
         let Done { key, attempt, outcome, spent, output } = done;
         self.cancels.remove(&(key, attempt));
+        self.sessions.remove(&(key, attempt));
         self.started.retain(|started| *started != (key, attempt));
         match outcome {
             Ok(object) => {
@@ -286,7 +310,11 @@ impl Worker {
                 }
             }
             Err(failure) => {
-                self.agent.on_executed(key, attempt, Outcome::Failed(failure), spent);
+                let outcome = match failure.kind {
+                    FailureKind::Rescheduled => Outcome::Reschedule,
+                    _ => Outcome::Failed(failure),
+                };
+                self.agent.on_executed(key, attempt, outcome, spent);
             }
         }
     }
@@ -309,6 +337,32 @@ impl Worker {
             Answer::Loaded(hash, Err(failure)) => self.agent.on_bundle(hash, Err(failure)),
             Answer::Inspected(bundle, result) => {
                 self.send(link, FromWorker::Inspected { bundle, result });
+            }
+        }
+    }
+
+    fn open_session(&mut self, execution: &Execution) -> Arc<Session> {
+        let call = (execution.key, execution.attempt);
+        let seats = self.slots.seats();
+        let store = Arc::clone(&self.store);
+        let session = Session::new(call, execution.task.bundle, self.line.clone(), seats, store);
+        let session = Arc::new(session);
+        self.sessions.insert(call, Arc::clone(&session));
+        session
+    }
+
+    fn on_said(&mut self, said: Said) {
+        match said {
+            Said::Grid(key, attempt, message) => self.agent.on_said(key, attempt, message),
+            Said::Waits(key, attempt, waits) => self.agent.on_waits(key, attempt, waits),
+            Said::Fetch { from, key, reply } => {
+                let peers = self.peers.clone();
+                tokio::spawn(async move {
+                    let fetched = peers.fetch(from.worker, Some(from.address), vec![key]).await;
+                    let object = fetched.objects.into_iter().next();
+                    // Whoever asked may have been stopped.
+                    let _ = reply.send(object.map(|(_, object)| object));
+                });
             }
         }
     }

@@ -22,6 +22,7 @@ mod error;
 mod peers;
 mod process;
 mod serve;
+mod session;
 mod slots;
 
 pub use config::WorkerConfig;

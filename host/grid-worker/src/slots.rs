@@ -1,19 +1,26 @@
-//! Where sandboxes run: the one seam. Today a slot is a thread of this process that runs one
-//! sandbox at a time; whatever else a slot may become takes [`Work`] and gives [`Done`].
+//! Where sandboxes run: the one seam. Today a slot is a place for one of this process's threads to
+//! compute; whatever else a slot may become takes [`Work`] and gives [`Done`].
+//!
+//! A call that waits for calls of its own gives its slot to others: its thread stays parked in it, and
+//! another thread takes the slot. When it goes on it takes the next slot that is free, before calls
+//! that have not begun.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::{io, thread};
 
-use grid_proto::{Arg, Attempt, Failure, FailureKind, FailureSite, Key, Limits, Spent};
-use grid_sandbox::{Argument, Bundle, CallInfo, CallRequest, CancelToken, Engine};
+use grid_proto::{Arg, Attempt, Failure, FailureKind, FailureSite, Key, Limits, Priority, Spent};
+use grid_sandbox::{Argument, Bundle, CallInfo, CallRequest, CancelToken, Engine, GridAccess};
 use grid_store::Object;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::Execution;
+use crate::session::Session;
 
 /// Stack of a slot's thread: the wasm stack and the host's frames above it.
 const THREAD_STACK_BYTES: usize = 4 << 20;
+/// Threads that are kept beyond those that slots need: the next call that waits needs one.
+const SPARE_THREADS: usize = 8;
 
 /// A call with all that it needs to run.
 pub(crate) struct Work {
@@ -23,6 +30,8 @@ pub(crate) struct Work {
     pub(crate) inputs: Vec<Object>,
     pub(crate) limits: Limits,
     pub(crate) cancel: CancelToken,
+    /// Its line to the scheduler, if its bundle uses one.
+    pub(crate) session: Option<Arc<Session>>,
 }
 
 /// How it ended.
@@ -36,106 +45,206 @@ pub(crate) struct Done {
 }
 
 /// The slots of one worker.
-pub(crate) struct Slots {
-    shared: Arc<Shared>,
-    threads: Vec<thread::JoinHandle<()>>,
-}
+pub(crate) struct Slots(Seats);
+
+/// What the calls of one worker share.
+#[derive(Clone)]
+pub(crate) struct Seats(Arc<Shared>);
 
 struct Shared {
     queue: Mutex<Queue>,
     work_or_stop: Condvar,
+    slots: usize,
+    waiting_max: usize,
     engine: Engine,
     worker: Arc<str>,
+    done: mpsc::Sender<Done>,
 }
+
+type Call = (Key, Attempt);
 
 #[derive(Default)]
 struct Queue {
-    work: VecDeque<Work>,
-    /// What each slot is executing.
-    executing: Vec<Option<(Key, Attempt)>>,
+    work: BTreeMap<(Priority, Key, Attempt), Work>,
+    /// Calls that have a slot.
+    executing: BTreeSet<Call>,
+    /// Calls that gave theirs back.
+    waiting: BTreeSet<Call>,
+    /// Those of them that want one again.
+    resuming: VecDeque<(Call, oneshot::Sender<()>)>,
+    threads: Vec<thread::JoinHandle<()>>,
+    /// Threads that have not ended.
+    alive: usize,
     stopped: bool,
 }
 
 impl Slots {
-    /// Starts the threads. `done` must have room for everything that is dispatched at once.
+    /// Starts the threads of so many slots; so many calls may wait beside them. `done` must have
+    /// room for everything that is dispatched at once.
     pub(crate) fn start(
-        count: usize,
+        (slots, waiting_max): (usize, usize),
         engine: &Engine,
         worker: &str,
         done: &mpsc::Sender<Done>,
-    ) -> std::io::Result<Self> {
-        let queue = Queue { executing: vec![None; count], ..Queue::default() };
-        let shared = Arc::new(Shared {
-            queue: Mutex::new(queue),
+    ) -> io::Result<Self> {
+        let seats = Seats(Arc::new(Shared {
+            queue: Mutex::default(),
             work_or_stop: Condvar::new(),
+            slots,
+            waiting_max,
             engine: engine.clone(),
             worker: worker.into(),
-        });
-        let mut threads = Vec::with_capacity(count);
-        for slot in 0..count {
-            let (shared, done) = (Arc::clone(&shared), done.clone());
-            let builder =
-                thread::Builder::new().name(format!("slot-{slot}")).stack_size(THREAD_STACK_BYTES);
-            threads.push(builder.spawn(move || run_slot(slot, &shared, &done))?);
+            done: done.clone(),
+        }));
+        let started = Self(seats.clone());
+        let mut queue = seats.lock();
+        for _ in 0..slots {
+            seats.spawn(&mut queue)?;
         }
-        Ok(Self { shared, threads })
+        drop(queue);
+        Ok(started)
     }
 
     pub(crate) fn submit(&self, work: Work) {
-        self.shared.lock().work.push_back(work);
-        self.shared.work_or_stop.notify_one();
+        let Execution { priority, key, attempt, .. } = work.execution;
+        self.0.lock().work.insert((priority, key, attempt), work);
+        self.0.0.work_or_stop.notify_one();
     }
 
     /// What the slots are executing at this moment.
-    pub(crate) fn executing(&self) -> Vec<(Key, Attempt)> {
-        self.shared.lock().executing.iter().flatten().copied().collect()
+    pub(crate) fn executing(&self) -> Vec<Call> {
+        self.0.lock().executing.iter().copied().collect()
+    }
+
+    pub(crate) fn seats(&self) -> Seats {
+        self.0.clone()
     }
 }
 
 impl Drop for Slots {
     fn drop(&mut self) {
-        {
-            let mut queue = self.shared.lock();
+        let threads = {
+            let mut queue = self.0.lock();
             queue.stopped = true;
             queue.work.clear();
-        }
-        self.shared.work_or_stop.notify_all();
-        for thread in self.threads.drain(..) {
+            std::mem::take(&mut queue.threads)
+        };
+        self.0.0.work_or_stop.notify_all();
+        for thread in threads {
             let _ = thread.join();
         }
     }
 }
 
-impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+impl Seats {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next work for a slot; `None` when the worker stops.
-    fn next(&self, slot: usize) -> Option<Work> {
+    fn spawn(&self, queue: &mut Queue) -> io::Result<()> {
+        queue.threads.retain(|thread| !thread.is_finished());
+        let seats = self.clone();
+        let builder = thread::Builder::new().name("slot".into()).stack_size(THREAD_STACK_BYTES);
+        queue.threads.push(builder.spawn(move || seats.run())?);
+        queue.alive += 1;
+        Ok(())
+    }
+
+    fn run(&self) {
+        while let Some(work) = self.next() {
+            let call = (work.execution.key, work.execution.attempt);
+            let result = execute(&self.0, &work);
+            // The inputs' last reader may be this call: let them go before the next begins.
+            drop(work);
+            self.leave(call);
+            if self.0.done.blocking_send(result).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The next work for a thread; `None` when the worker stops, or has threads enough.
+    fn next(&self) -> Option<Work> {
         let mut queue = self.lock();
-        queue.executing[slot] = None;
         loop {
             if queue.stopped {
                 return None;
             }
-            if let Some(work) = queue.work.pop_front() {
-                queue.executing[slot] = Some((work.execution.key, work.execution.attempt));
+            if queue.executing.len() < self.0.slots
+                && let Some(((_, key, attempt), work)) = queue.work.pop_first()
+            {
+                queue.executing.insert((key, attempt));
                 return Some(work);
             }
-            queue = self.work_or_stop.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            if queue.alive > queue.waiting.len() + self.0.slots + SPARE_THREADS {
+                queue.alive -= 1;
+                return None;
+            }
+            queue = self.0.work_or_stop.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
-}
 
-fn run_slot(slot: usize, shared: &Shared, done: &mpsc::Sender<Done>) {
-    while let Some(work) = shared.next(slot) {
-        let result = execute(shared, &work);
-        // The inputs' last reader may be this call: let them go before the next begins.
-        drop(work);
-        if done.blocking_send(result).is_err() {
-            return;
+    /// A call has ended, wherever it was.
+    fn leave(&self, call: Call) {
+        let mut queue = self.lock();
+        queue.executing.remove(&call);
+        queue.waiting.remove(&call);
+        // What is left of the slot this thread takes itself.
+        self.let_go_on(&mut queue);
+    }
+
+    /// Gives free slots to calls that waited, before others begin.
+    fn let_go_on(&self, queue: &mut Queue) {
+        while queue.executing.len() < self.0.slots
+            && let Some((call, granted)) = queue.resuming.pop_front()
+        {
+            // It may have been stopped.
+            if granted.send(()).is_ok() && queue.waiting.remove(&call) {
+                queue.executing.insert(call);
+            }
         }
+    }
+
+    /// A call waits from now on and gives its slot to others.
+    ///
+    /// # Errors
+    /// Too many wait already; in words, with what to do.
+    pub(crate) fn suspend(&self, call: Call) -> Result<(), String> {
+        let mut queue = self.lock();
+        let max = self.0.waiting_max;
+        if queue.waiting.len() >= max {
+            return Err(format!(
+                "{max} calls wait for calls of their own on `{}`, which is its limit: submit less \
+                 at a time, or raise `--waiting-max` of the worker",
+                self.0.worker
+            ));
+        }
+        // Each slot needs a thread that is not parked in a call.
+        if queue.alive <= queue.waiting.len() + self.0.slots {
+            self.spawn(&mut queue).map_err(|error| {
+                format!("no thread can be started to take the slot of a call that waits: {error}")
+            })?;
+        }
+        queue.executing.remove(&call);
+        queue.waiting.insert(call);
+        self.let_go_on(&mut queue);
+        if queue.executing.len() < self.0.slots && !queue.work.is_empty() {
+            self.0.work_or_stop.notify_one();
+        }
+        Ok(())
+    }
+
+    /// A call goes on as soon as there is a slot.
+    pub(crate) async fn resume(&self, call: Call) {
+        let granted = {
+            let mut queue = self.lock();
+            let (grant, granted) = oneshot::channel();
+            queue.resuming.push_back((call, grant));
+            self.let_go_on(&mut queue);
+            granted
+        };
+        // Never refused: the queue outlives its calls.
+        let _ = granted.await;
     }
 }
 
@@ -161,6 +270,7 @@ fn execute(shared: &Shared, work: &Work) -> Done {
             output: String::new(),
         };
     };
+    let grid = |session: &Arc<Session>| Arc::clone(session) as Arc<dyn GridAccess>;
     let report = shared.engine.run(&CallRequest {
         bundle: &work.bundle,
         bundle_name: &task.bundle_name,
@@ -176,6 +286,7 @@ fn execute(shared: &Shared, work: &Work) -> Done {
         reads: &task.reads,
         writes: &task.writes,
         cancel: work.cancel.clone(),
+        grid: work.session.as_ref().map(grid),
     });
     let outcome = report.outcome.map(Object::new).map_err(|failure| Failure {
         site: Some(FailureSite {

@@ -96,6 +96,7 @@ fn call(engine: &Engine, bundle: &Arc<Bundle>, task: u32, args: &[Vec<u8>]) -> a
         reads: &[],
         writes: &[],
         cancel: CancelToken::new(),
+        grid: None,
     });
     Ok(rmp_serde::from_slice(&report.outcome?.bytes)?)
 }

@@ -55,6 +55,7 @@ fn calls(engine: &Engine, bundle: &Arc<Bundle>, task: u32) -> f64 {
             reads: &[],
             writes: &[],
             cancel: CancelToken::new(),
+            grid: None,
         });
         assert!(report.outcome.is_ok());
     }

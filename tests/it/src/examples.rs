@@ -129,3 +129,10 @@ fn mandelbrot_makes_a_picture_and_wordcount_counts() {
     let said = succeeded(&program(&grid, "wordcount").output().unwrap());
     assert!(said.contains("the"), "{said}");
 }
+
+#[test]
+fn integrate_agrees_with_calculus_on_one_slot() {
+    let grid = Processes::up(&["--workers=1", "--slots=1"]);
+    let said = succeeded(&program(&grid, "integrate").output().unwrap());
+    assert!(said.contains("calls"), "{said}");
+}

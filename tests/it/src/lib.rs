@@ -16,6 +16,8 @@ mod graphs;
 #[cfg(test)]
 mod loss;
 #[cfg(test)]
+mod nested;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod working_model;

@@ -90,7 +90,8 @@ impl Graph {
     /// A call with a salt below `salts`; one that is there already if it is the same.
     fn add(&mut self, salts: u64, inputs: &[Key], rng: &mut Rng) -> Key {
         let kind = match rng.range(0, 100) {
-            0..=59 => Kind::Plain,
+            0..=51 => Kind::Plain,
+            52..=59 => Kind::Parent,
             60..=74 => Kind::Flaky,
             75..=82 => Kind::Poison,
             83..=95 => Kind::Impure,

@@ -49,6 +49,7 @@ mod graph;
 mod history;
 mod host;
 mod needs;
+mod nested;
 mod network;
 mod oracle;
 mod peers;

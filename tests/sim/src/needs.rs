@@ -58,6 +58,14 @@ impl Needs {
         }
     }
 
+    /// A call submits this one itself; it needs nothing of its worker.
+    pub(crate) fn on_child(&mut self, key: Key) {
+        let said = self.said.entry(key).or_default();
+        if !said.contains(&(None, Vec::new())) {
+            said.push((None, Vec::new()));
+        }
+    }
+
     pub(crate) fn on_worker(&mut self, worker: WorkerId, message: &FromWorker) {
         if let FromWorker::Register(registration) = message {
             self.workers.insert(worker, registration.clone());

@@ -42,22 +42,42 @@ impl Oracle {
     pub(crate) fn on_submit(&mut self, graph: &Graph, poison_percent: u64) {
         for call in &graph.calls {
             self.needs.on_submit(call);
-            if self.recipes.contains_key(&call.key) {
-                continue;
-            }
             let name = &graph.tasks[call.task as usize].task;
-            let kind = Kind::of(name).expect("graphs name tasks that there are");
-            let known = |key: &Key| self.recipes.get(key);
-            let inputs: Vec<_> = call.args.iter().filter_map(key).collect();
-            let expected = match kind {
-                Kind::Impure => None,
-                _ => task::compute(name, &call.args, 0, |key| known(key)?.expected),
-            };
-            let doomed = task::is_doomed(kind, &call.key, poison_percent)
-                || inputs.iter().any(|input| known(input).is_some_and(|input| input.doomed));
-            let recipe = Recipe { inputs, expected, doomed, retries: kind.retries() };
-            self.recipes.insert(call.key, recipe);
+            self.learn(call.key, name, &call.args, poison_percent);
         }
+    }
+
+    /// A call, and what it submits itself.
+    fn learn(&mut self, key: Key, name: &str, args: &[Arg], poison_percent: u64) {
+        if self.recipes.contains_key(&key) {
+            return;
+        }
+        let kind = Kind::of(name).expect("graphs name tasks that there are");
+        let children = match kind {
+            Kind::Parent => task::children(&key, args),
+            _ => Vec::new(),
+        };
+        for child in &children {
+            self.needs.on_child(child.key);
+            self.learn(child.key, &child.task, &child.args, poison_percent);
+        }
+        let known = |key: &Key| self.recipes.get(key);
+        let inputs: Vec<_> = args.iter().filter_map(key_of).collect();
+        let own = task::compute(name, args, 0, |key| known(key)?.expected);
+        let gathered = || {
+            let children = children.iter().map(|child| known(&child.key)?.expected);
+            Some(task::gathered(own?, children.collect::<Option<Vec<_>>>()?))
+        };
+        let expected = match kind {
+            Kind::Impure => None,
+            Kind::Parent => gathered(),
+            _ => own,
+        };
+        let mut needs = inputs.iter().chain(children.iter().map(|child| &child.key));
+        let doomed = task::is_doomed(kind, &key, poison_percent)
+            || needs.any(|need| known(need).is_some_and(|need| need.doomed));
+        let recipe = Recipe { inputs, expected, doomed, retries: kind.retries() };
+        self.recipes.insert(key, recipe);
     }
 
     pub(crate) fn on_run(
@@ -174,7 +194,7 @@ impl Oracle {
     }
 }
 
-fn key(arg: &Arg) -> Option<Key> {
+fn key_of(arg: &Arg) -> Option<Key> {
     match arg {
         Arg::Key(key) => Some(*key),
         Arg::Value(_) => None,

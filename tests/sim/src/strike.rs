@@ -12,7 +12,7 @@ use crate::task::BUNDLE;
 use crate::world::World;
 
 /// A client that only asks; no connection has this number.
-pub(crate) const PROBE: ClientId = ClientId(u32::MAX);
+pub(crate) const PROBE: ClientId = ClientId(u32::MAX >> 1);
 
 impl World {
     /// Something goes wrong now.

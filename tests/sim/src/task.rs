@@ -4,7 +4,7 @@
 
 use grid_proto::{
     Arg, Attempt, BundleDescription, BundleHash, Codec, Key, ObjectMeta, Parameter,
-    TaskDescription, TaskLimits, call,
+    TaskDescription, TaskLimits, Value, call,
 };
 
 use crate::rng::Rng;
@@ -25,10 +25,12 @@ pub(crate) enum Kind {
     Impure,
     /// Each attempt takes its worker along with some probability.
     Killer,
+    /// Submits calls of its own and waits for them.
+    Parent,
 }
 
-pub(crate) const KINDS: [Kind; 5] =
-    [Kind::Plain, Kind::Flaky, Kind::Poison, Kind::Impure, Kind::Killer];
+pub(crate) const KINDS: [Kind; 6] =
+    [Kind::Plain, Kind::Flaky, Kind::Poison, Kind::Impure, Kind::Killer, Kind::Parent];
 
 impl Kind {
     fn label(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Kind {
             Self::Poison => "poison",
             Self::Impure => "impure",
             Self::Killer => "killer",
+            Self::Parent => "parent",
         }
     }
 
@@ -127,7 +130,7 @@ pub(crate) fn user_error(
     let fails = match kind {
         Kind::Poison => lot(key, "poison", 0) < poison_percent,
         Kind::Flaky => lot(key, "flaky", attempt.0) < flaky_percent,
-        Kind::Plain | Kind::Impure | Kind::Killer => false,
+        Kind::Plain | Kind::Impure | Kind::Killer | Kind::Parent => false,
     };
     fails.then(|| format!("injected into {} at attempt {attempt}", key.short()))
 }
@@ -147,4 +150,48 @@ pub(crate) fn duration_us(key: &Key, rng: &mut Rng) -> u64 {
 
 pub(crate) fn key_of(kind: Kind, task: &str, args: &[Arg], rng: &mut Rng) -> Key {
     if kind == Kind::Impure { Key(rng.bytes()) } else { call::pure_key(BUNDLE, task, args) }
+}
+
+/// A call that a parent submits.
+#[derive(Clone, Debug)]
+pub(crate) struct Child {
+    pub(crate) key: Key,
+    pub(crate) task: String,
+    pub(crate) args: Vec<Arg>,
+}
+
+/// How deep parents may be nested.
+const LEVELS_MAX: u8 = 3;
+
+/// What this parent submits: follows from its key. Few salts make parents share children; the level
+/// behind the salt keeps them from waiting for themselves.
+pub(crate) fn children(parent: &Key, args: &[Arg]) -> Vec<Child> {
+    let level = match args.first() {
+        Some(Arg::Value(value)) => value.bytes.get(8).copied().unwrap_or(0),
+        Some(Arg::Key(_)) | None => 0,
+    };
+    let count = 1 + u32::try_from(lot(parent, "count", 0) % 3).expect("below 3");
+    let child = |n: u32| {
+        let kind = match lot(parent, "kind", n) {
+            0..40 if level + 1 < LEVELS_MAX => Kind::Parent,
+            90.. => Kind::Poison,
+            _ => Kind::Plain,
+        };
+        let mut bytes = (lot(parent, "salt", n) % 50).to_le_bytes().to_vec();
+        bytes.push(level + 1);
+        let args = vec![Arg::Value(Value { codec: Codec::Raw, bytes })];
+        let task = kind.task(0);
+        Child { key: call::pure_key(BUNDLE, &task, &args), task, args }
+    };
+    (0..count).map(child).collect()
+}
+
+/// The result of a parent, from what it computes itself and its children's results in their order.
+pub(crate) fn gathered(own: Hash, children: impl IntoIterator<Item = Hash>) -> Hash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&own);
+    for child in children {
+        hasher.update(&child);
+    }
+    *hasher.finalize().as_bytes()
 }

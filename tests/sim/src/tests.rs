@@ -60,6 +60,9 @@ fn runs_meet_what_they_are_for() {
         "CloseWorker",
         "Inspect(",
         "Started(",
+        "FromTask",
+        "ToTask",
+        "Waits { ",
     ] {
         assert!(seen(what) >= 3, "`{what}` is in {} of 100 runs", seen(what));
     }

@@ -12,6 +12,7 @@ use grid_worker::agent::{Action, Agent, Execution};
 use crate::agenda::{Agenda, Event, LinkId, Process, WorkerEvent};
 use crate::faults::Faults;
 use crate::needs;
+use crate::nested::Nested;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
 use crate::task::{self, Hash, Kind};
@@ -38,12 +39,14 @@ pub(crate) struct Request {
 }
 
 #[derive(Debug)]
-struct Executing {
-    execution: Execution,
+pub(crate) struct Executing {
+    pub(crate) execution: Execution,
     /// The inputs' values as they were in the store when it was dispatched.
     inputs: BTreeMap<Key, Hash>,
-    running: bool,
-    stopped: bool,
+    pub(crate) running: bool,
+    pub(crate) stopped: bool,
+    /// What it submitted, once it has.
+    pub(crate) nested: Option<Nested>,
 }
 
 #[derive(Debug)]
@@ -57,8 +60,8 @@ pub(crate) struct SimWorker {
     pub(crate) store: BTreeMap<Key, ObjectMeta>,
     pub(crate) link: Option<LinkId>,
     pub(crate) welcomed: bool,
-    executing: BTreeMap<u64, Executing>,
-    queue: VecDeque<u64>,
+    pub(crate) executing: BTreeMap<u64, Executing>,
+    pub(crate) queue: VecDeque<u64>,
     started: BTreeSet<u64>,
     bundles: BTreeSet<BundleHash>,
     /// What goes to the scheduler at the end of this turn, and to peers.
@@ -79,7 +82,7 @@ impl SimWorker {
             process: 0,
             alive: false,
             slots,
-            agent: Agent::new(slots),
+            agent: Agent::new(slots, 16),
             store: BTreeMap::new(),
             link: None,
             welcomed: false,
@@ -153,6 +156,7 @@ impl SimWorker {
                 self.agent.on_fetched(from, &got, &failed);
             }
             WorkerEvent::Heartbeat => {
+                self.agent.on_tick();
                 self.outbox.push(FromWorker::Heartbeat {
                     resident_bytes: 1,
                     descriptors: 1,
@@ -207,6 +211,10 @@ impl SimWorker {
             Action::Fetch { from, address, keys } => {
                 self.requests.push(Request { from, address, keys });
             }
+            Action::Tell(key, attempt, message) => {
+                self.on_told(key, attempt, *message);
+                self.fill_slots(context);
+            }
             // What is on its way still comes, or fails: the agent must cope with both.
             Action::HangUp { .. } => {}
             Action::Drop(key) => {
@@ -237,20 +245,28 @@ impl SimWorker {
         };
         let inputs = execution.args.iter().filter_map(input).collect();
         let number = context.agenda.sequence() * 1_000 + self.executing.len() as u64;
-        let executing = Executing { execution, inputs, running: false, stopped: false };
+        let executing =
+            Executing { execution, inputs, running: false, stopped: false, nested: None };
         self.executing.insert(number, executing);
         self.queue.push_back(number);
         self.fill_slots(context);
     }
 
-    fn fill_slots(&mut self, context: &mut Context<'_>) {
+    pub(crate) fn fill_slots(&mut self, context: &mut Context<'_>) {
         let mut running = self.executing.values().filter(|executing| executing.running).count();
         while running < self.slots
             && let Some(number) = self.queue.pop_front()
         {
+            let Some(executing) = self.executing.get_mut(&number) else {
+                // It was stopped while it waited for its slot.
+                continue;
+            };
             running += 1;
-            let executing = self.executing.get_mut(&number).expect("queued executions are kept");
             executing.running = true;
+            if executing.nested.is_some() {
+                let Execution { key, attempt, .. } = executing.execution;
+                self.agent.on_waits(key, attempt, false);
+            }
             let duration = match executing.stopped {
                 true => 10,
                 false => task::duration_us(&executing.execution.key, context.rng),
@@ -268,7 +284,7 @@ impl SimWorker {
         });
         if let Some((number, executing)) = found {
             executing.stopped = true;
-            if executing.running {
+            if executing.running || executing.nested.is_some() {
                 let number = *number;
                 let event = Event::Worker(self.place, self.process, WorkerEvent::Ended(number));
                 context.agenda.after(context.rng.range(0, TICK_US), event);
@@ -286,13 +302,18 @@ impl SimWorker {
     }
 
     fn on_ended(&mut self, number: u64, context: &mut Context<'_>) {
+        if self.begins_to_wait(number) {
+            self.fill_slots(context);
+            return;
+        }
         let Some(executing) = self.executing.remove(&number) else {
             return;
         };
         self.started.remove(&number);
-        let Executing { execution, inputs, stopped, .. } = executing;
+        let Executing { execution, inputs, stopped, nested, .. } = executing;
         // What was stopped may have been done already.
-        let stopped = stopped && context.rng.chance(70);
+        let done = nested.as_ref().is_none_or(Nested::all_ended);
+        let stopped = stopped && (!done || context.rng.chance(70));
         let (key, attempt) = (execution.key, execution.attempt);
         let kind = Kind::of(&execution.task.name).expect("tasks are those of the bundle");
         if kind == Kind::Killer
@@ -305,7 +326,7 @@ impl SimWorker {
         let spent = Spent { wall_us: context.rng.range(50, 20_000), ..Spent::default() };
         let result = match stopped {
             true => Err(Failure::new(FailureKind::Cancelled, "stopped")),
-            false => run(&execution, kind, &inputs, number, context),
+            false => run(&execution, kind, (&inputs, nested.as_ref()), number, context),
         };
         match result {
             Ok(hash) => {
@@ -337,7 +358,7 @@ impl SimWorker {
 fn run(
     execution: &Execution,
     kind: Kind,
-    inputs: &BTreeMap<Key, Hash>,
+    (inputs, nested): (&BTreeMap<Key, Hash>, Option<&Nested>),
     number: u64,
     context: &mut Context<'_>,
 ) -> Result<Hash, Failure> {
@@ -354,6 +375,12 @@ fn run(
             context.oracle.on_injected(&message, Some(execution.key));
             Err(Failure::new(FailureKind::User, message))
         }
-        None => Ok(hash),
+        None => match nested {
+            None => Ok(hash),
+            Some(nested) => nested.gather(hash).map_err(|message| {
+                context.oracle.on_injected(&message, Some(execution.key));
+                Failure::new(FailureKind::User, message)
+            }),
+        },
     }
 }

@@ -86,7 +86,7 @@ impl Run {
             slots: self.sandbox.slots_or(processors),
             state_dir,
             engine: self.sandbox.engine()?,
-            scheduler: grid_scheduler::Config::default(),
+            scheduler: EmbeddedConfig::default().scheduler,
             listen: None,
         })?;
         let client = grid.client().await?;

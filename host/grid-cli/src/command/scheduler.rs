@@ -41,6 +41,12 @@ pub(crate) struct SchedulingArgs {
     /// which a task is refused; 0 for any number.
     #[arg(long, default_value_t = 1_000, value_name = "N")]
     quarantine_after: u32,
+    /// How deep calls inside of calls may be nested.
+    #[arg(long, default_value_t = 64, value_name = "DEPTH")]
+    nesting_max: u32,
+    /// How often a call may ask to run on another worker.
+    #[arg(long, default_value_t = 100, value_name = "TIMES")]
+    reschedules_max: u32,
 }
 
 impl SchedulingArgs {
@@ -60,6 +66,8 @@ impl SchedulingArgs {
             saturation_percent: saturation_percent.max(1),
             allowed_failures: self.allowed_failures,
             quarantine_strikes: self.quarantine_after,
+            nesting_max: self.nesting_max,
+            reschedules_max: self.reschedules_max,
             ..defaults
         })
     }
@@ -70,6 +78,8 @@ impl SchedulingArgs {
             format!("--saturation={}", self.saturation),
             format!("--allowed-failures={}", self.allowed_failures),
             format!("--quarantine-after={}", self.quarantine_after),
+            format!("--nesting-max={}", self.nesting_max),
+            format!("--reschedules-max={}", self.reschedules_max),
         ]
     }
 }

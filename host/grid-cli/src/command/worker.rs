@@ -90,6 +90,13 @@ pub(crate) struct SandboxArgs {
     /// The most seconds that a call may ask for.
     #[arg(long, default_value_t = 3600.0, value_name = "SECONDS")]
     timeout_max: f64,
+    /// Calls that may wait for calls of their own at the same time; each keeps its sandbox meanwhile.
+    /// Twice the scheduler's `--nesting-max` is always enough for one slot.
+    #[arg(long, default_value_t = 256, value_name = "CALLS")]
+    waiting_max: usize,
+    /// Seconds that a call may wait for calls of its own, in all.
+    #[arg(long, default_value_t = 86_400.0, value_name = "SECONDS")]
+    waiting_timeout: f64,
     /// Where compiled bundles are kept. By default `~/.local/share/grid/state/native`.
     #[arg(long, env = "GRID_CACHE", value_name = "DIR")]
     cache_dir: Option<PathBuf>,
@@ -109,6 +116,8 @@ impl SandboxArgs {
         let cache_dir = self.cache_dir.clone();
         Ok(EngineConfig {
             bounds,
+            waiting_max: self.waiting_max,
+            waiting_time_max: Duration::from_millis(milliseconds(self.waiting_timeout)?),
             grants: self.grants.clone(),
             cache_dir: Some(cache_dir.unwrap_or_else(|| default_state_dir().join("native"))),
             compiler: Compiler::Child {
@@ -126,6 +135,8 @@ impl SandboxArgs {
             format!("--memory-max={}", self.memory_max),
             format!("--timeout-default={}", self.timeout_default),
             format!("--timeout-max={}", self.timeout_max),
+            format!("--waiting-max={}", self.waiting_max),
+            format!("--waiting-timeout={}", self.waiting_timeout),
         ];
         if let Some(directory) = &self.cache_dir {
             args.push(format!("--cache-dir={}", directory.display()));

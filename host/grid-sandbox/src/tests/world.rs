@@ -182,3 +182,28 @@ fn a_directory_without_a_grant_is_denied() {
     assert_eq!(failure.kind, FailureKind::HostDenied { what: "directory `/data`".into() });
     assert!(!failure.message.contains("tmp"), "{failure}");
 }
+
+#[test]
+fn without_a_grid_a_guest_is_told_so_and_may_ask_to_run_elsewhere() {
+    let told = Guest {
+        // Waits for no call at all; the error's case is 3, `unavailable`, and its text follows.
+        run: "(call $wait (i32.const 600) (i32.const 0) (i32.const 700))
+              (if (i32.ne (i32.load8_u (i32.const 700)) (i32.const 1)) (then unreachable))
+              (if (i32.ne (i32.load8_u (i32.const 704)) (i32.const 3)) (then unreachable))
+              (call $ok (i32.load (i32.const 708)) (i32.load (i32.const 712)))",
+        items: r#"(import "grid:task/grid@0.1.0" "wait-all" (func $wait (param i32 i32 i32)))"#,
+        ..Guest::default()
+    };
+    let engine = engine();
+    let bundle = load(&engine, &told.build());
+    assert!(bundle.uses_grid());
+    let said = engine.run(&request(&bundle)).outcome.unwrap();
+    assert!(String::from_utf8(said.bytes).unwrap().starts_with("there is no grid here"));
+    let elsewhere = Guest {
+        run: "(call $reschedule) unreachable",
+        items: r#"(import "grid:task/grid@0.1.0" "reschedule" (func $reschedule))"#,
+        ..Guest::default()
+    };
+    assert_eq!(failure(&elsewhere.build()).kind, FailureKind::Rescheduled);
+    assert!(!load(&engine, &Guest::default().build()).uses_grid());
+}

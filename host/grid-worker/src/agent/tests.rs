@@ -1,4 +1,5 @@
 use super::*;
+use grid_proto::message::FromClient;
 use grid_proto::{Codec, ObjectMeta};
 
 const BUNDLE: BundleHash = BundleHash([5; 32]);
@@ -11,7 +12,7 @@ fn key(n: u8) -> Key {
 
 /// An agent with one slot that knows a task and has its bundle.
 fn agent() -> Agent {
-    let mut agent = Agent::new(1);
+    let mut agent = Agent::new(1, 4);
     let task = TaskDefinition {
         id: TaskId(0),
         bundle: BUNDLE,
@@ -33,7 +34,7 @@ fn run(agent: &mut Agent, call: u8, attempt: u32, inputs: &[(u8, &[WorkerId])]) 
         key: key(call),
         attempt: Attempt(attempt),
         task: TaskId(0),
-        priority: Priority { user: 0, submission: 0, position: u32::from(call) },
+        priority: Priority { user: 0, submission: 0, position: u32::from(call), nesting: 0 },
         args: inputs.iter().map(|(input, _)| Arg::Key(key(*input))).collect(),
         inputs: inputs.iter().map(|(input, from)| (key(*input), from.to_vec())).collect(),
         limits: TaskLimits::default(),
@@ -179,4 +180,92 @@ fn an_input_comes_from_another_holder_as_soon_as_one_is_gone() {
     assert_eq!(settle(&mut agent), []);
     agent.on_fetched(other, &[key(7)], &[]);
     assert_eq!(executed(&settle(&mut agent)), [(key(1), Attempt(0))]);
+}
+
+fn nested(agent: &mut Agent, call: u8, depth: i32) -> Vec<Action> {
+    let assignment = Assignment {
+        key: key(call),
+        attempt: Attempt(0),
+        task: TaskId(0),
+        priority: Priority { user: 0, submission: 0, position: u32::from(call), nesting: -depth },
+        args: Vec::new(),
+        inputs: Vec::new(),
+        limits: TaskLimits::default(),
+    };
+    agent.on_message(ToWorker::Run(vec![assignment]));
+    settle(agent)
+}
+
+fn waits(agent: &mut Agent, call: u8, waits: bool) -> Vec<Action> {
+    agent.on_waits(key(call), Attempt(0), waits);
+    settle(agent)
+}
+
+#[test]
+fn a_call_that_waits_gives_its_slot_to_the_next() {
+    let mut agent = agent();
+    run(&mut agent, 1, 0, &[]);
+    assert!(executed(&run(&mut agent, 2, 0, &[])).is_empty());
+    let actions = waits(&mut agent, 1, true);
+    assert_eq!(executed(&actions), [(key(2), Attempt(0))]);
+    let told = FromWorker::Waits { key: key(1), attempt: Attempt(0), waits: true };
+    assert!(actions.contains(&Action::Send(told)));
+    waits(&mut agent, 1, false);
+    assert!(executed(&run(&mut agent, 3, 0, &[])).is_empty(), "both compute on one slot");
+    done(&mut agent, 1, 0);
+    assert_eq!(executed(&done(&mut agent, 2, 0).1), [(key(3), Attempt(0))]);
+}
+
+#[test]
+fn once_many_wait_only_what_they_may_wait_for_is_let_go() {
+    let mut agent = agent();
+    for call in 1..=3 {
+        run(&mut agent, call, 0, &[]);
+        waits(&mut agent, call, true);
+    }
+    // Three of at most four wait.
+    assert!(executed(&run(&mut agent, 4, 0, &[])).is_empty(), "it would wait as well");
+    assert_eq!(executed(&nested(&mut agent, 9, 1)), [(key(9), Attempt(0))]);
+    assert!(executed(&done(&mut agent, 9, 0).1).is_empty());
+    agent.on_tick();
+    assert_eq!(executed(&settle(&mut agent)), [(key(4), Attempt(0))], "they may wait for it");
+    assert!(executed(&run(&mut agent, 5, 0, &[])).is_empty());
+    done(&mut agent, 4, 0);
+    done(&mut agent, 1, 0);
+    assert_eq!(executed(&waits(&mut agent, 2, false)), [], "it takes the slot itself");
+}
+
+#[test]
+fn what_a_call_says_goes_on_while_its_attempt_runs() {
+    let mut agent = agent();
+    run(&mut agent, 1, 0, &[]);
+    let say = |agent: &mut Agent, attempt| {
+        agent.on_said(key(1), Attempt(attempt), FromClient::Release(vec![key(2)]));
+        settle(agent).len()
+    };
+    let news = || Box::new(ToClient::Accepted(grid_proto::RequestId(1)));
+    let tell = |agent: &mut Agent, attempt| {
+        let (key, attempt) = (key(1), Attempt(attempt));
+        agent.on_message(ToWorker::ToTask { key, attempt, message: news() });
+        settle(agent)
+    };
+    assert_eq!((say(&mut agent, 0), say(&mut agent, 1)), (1, 0));
+    assert_eq!(tell(&mut agent, 0), [Action::Tell(key(1), Attempt(0), news())]);
+    assert!(tell(&mut agent, 1).is_empty());
+    agent.on_message(ToWorker::Cancel(vec![(key(1), Attempt(0))]));
+    settle(&mut agent);
+    assert_eq!(say(&mut agent, 0), 0);
+    assert!(tell(&mut agent, 0).is_empty());
+}
+
+#[test]
+fn without_its_scheduler_nothing_waits_on() {
+    let mut agent = agent();
+    run(&mut agent, 1, 0, &[]);
+    waits(&mut agent, 1, true);
+    agent.on_disconnected();
+    assert_eq!(settle(&mut agent), [Action::Stop(key(1), Attempt(0))]);
+    assert_eq!(agent.in_hand(), []);
+    agent.on_executed(key(1), Attempt(0), Outcome::Reschedule, Spent::default());
+    assert!(settle(&mut agent).is_empty(), "nobody asked for it");
 }

@@ -157,7 +157,12 @@ fn whatever_happens_in_whatever_order_all_invariants_hold_and_nothing_is_left() 
             // A worker that falls silent is another story.
             grid.hear(
                 10,
-                grid_proto::message::FromWorker::Heartbeat { resident_bytes: 0, descriptors: 0 },
+                grid_proto::message::FromWorker::Heartbeat {
+                    resident_bytes: 0,
+                    descriptors: 0,
+                    fetched_bytes: 0,
+                    fetching_us: 0,
+                },
             );
         }
         for client in clients {

@@ -1,0 +1,63 @@
+//! What a running call may do with the grid. The sandbox knows no grid: whoever runs it hands one in.
+
+use std::pin::Pin;
+
+use grid_proto::{CallOptions, Failure, Key, Value};
+
+/// An answer that may take its time. The slot's thread waits for it, no longer than the call may.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, GridError>> + Send + 'a>>;
+
+/// A call that a running call submits.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NestedCall {
+    /// `name` or `name@version`; `None` is the bundle of the running call.
+    pub bundle: Option<String>,
+    /// The task.
+    pub task: String,
+    /// The arguments.
+    pub args: Vec<NestedArg>,
+    /// Equal arguments give equal results.
+    pub pure: bool,
+    /// What the caller says about it.
+    pub options: CallOptions,
+}
+
+/// An argument of such a call.
+#[derive(Clone, PartialEq, Debug)]
+pub enum NestedArg {
+    /// The value itself.
+    Value(Value),
+    /// The result of a call that was submitted before.
+    Key(Key),
+    /// The result of an earlier call of the same submission, by position.
+    Call(u32),
+}
+
+/// Why there is no answer.
+#[derive(Clone, PartialEq, Debug)]
+pub enum GridError {
+    /// The call has no result.
+    Failed(Box<Failure>),
+    /// The submission breaks a rule; which, and what to do.
+    Refused(String),
+    /// A bound of this worker; which, and what to do.
+    OverLimit(String),
+    /// There is no grid to ask.
+    Unavailable(String),
+}
+
+/// The grid as a running call sees it: it is a client, until it ends.
+pub trait GridAccess: Send + Sync {
+    /// Submits calls, inputs before their readers; gives the keys of those at these positions.
+    fn submit(&self, calls: Vec<NestedCall>, wanted: Vec<u32>) -> Answer<'_, Vec<Key>>;
+
+    /// Waits until one of these calls has ended, or with `all` each of them. Gives the position of
+    /// the first that has.
+    fn wait(&self, keys: Vec<Key>, all: bool) -> Answer<'_, u32>;
+
+    /// Waits for a call and gives its result.
+    fn fetch(&self, key: Key) -> Answer<'_, Value>;
+
+    /// Lets go of calls, once for each time that their key was given.
+    fn release(&self, keys: Vec<Key>);
+}

@@ -1,0 +1,242 @@
+//! Calls that speak while they run: an attempt that submits calls of its own is a client like any
+//! other, for as long as it runs. Nothing else in the machine tells the two apart.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use grid_proto::message::{FromClient, Query, Refusal, ToClient, ToWorker};
+use grid_proto::{Attempt, ClientId, Key, Priority, WorkerId};
+
+use crate::call::{CallId, Processing, State};
+use crate::check::ensure;
+use crate::event::Action;
+use crate::machine::Scheduler;
+
+/// The host numbers its connections below it.
+const FIRST: u32 = 1 << 31;
+
+/// All calls that are clients.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    by_call: BTreeMap<CallId, ClientId>,
+    by_client: BTreeMap<ClientId, Session>,
+    /// Their attempts are over; what they want is dropped at the end of the event, so that no walk
+    /// over the graph runs inside of another.
+    ended: Vec<ClientId>,
+    opened: u32,
+}
+
+#[derive(Debug)]
+struct Session {
+    call: CallId,
+    worker: WorkerId,
+    key: Key,
+    attempt: Attempt,
+}
+
+impl Sessions {
+    pub(crate) fn len(&self) -> usize {
+        self.by_client.len()
+    }
+
+    fn open(&mut self, session: Session) -> ClientId {
+        let client = loop {
+            let client = ClientId(FIRST | self.opened);
+            self.opened = self.opened.wrapping_add(1) & !FIRST;
+            if !self.by_client.contains_key(&client) && !self.ended.contains(&client) {
+                break client;
+            }
+        };
+        self.by_call.insert(session.call, client);
+        self.by_client.insert(client, session);
+        client
+    }
+}
+
+impl Scheduler {
+    /// A running attempt says something as a client.
+    pub(crate) fn on_from_task(
+        &mut self,
+        worker: WorkerId,
+        key: Key,
+        attempt: Attempt,
+        message: FromClient,
+    ) {
+        let Some(call) = self.current(worker, key, attempt) else {
+            // It would wait for an answer for ever.
+            if self.workers.of(worker).is_some() {
+                self.fences.pass(&key, attempt);
+                self.send_worker(worker, ToWorker::Cancel(vec![(key, attempt)]));
+            }
+            return;
+        };
+        if !may_say(&message) {
+            // No worker of ours passes it on.
+            self.stale_messages += 1;
+            return;
+        }
+        let client = match self.sessions.by_call.get(&call) {
+            Some(client) => *client,
+            None => {
+                let client = self.sessions.open(Session { call, worker, key, attempt });
+                self.clients.entry(client).or_default();
+                client
+            }
+        };
+        self.on_client(client, message);
+    }
+
+    /// An attempt waits for calls of its own and takes no slot, or goes on.
+    pub(crate) fn on_waits(&mut self, worker: WorkerId, key: Key, attempt: Attempt, waits: bool) {
+        let Some(id) = self.current(worker, key, attempt) else { return };
+        let waited = self.workers.of(worker).is_some_and(|worker| worker.waiting.contains(&id));
+        let State::Processing(Processing { executing, expected_us, .. }) =
+            &mut self.calls[id].state
+        else {
+            return;
+        };
+        if waits == waited {
+            return;
+        }
+        let executed = std::mem::replace(executing, !waits);
+        // How long it still takes once it goes on, nobody knows.
+        let expected_us = std::mem::take(expected_us);
+        self.workers.change(worker, |worker| {
+            match waits {
+                true => worker.waiting.insert(id),
+                false => worker.waiting.remove(&id),
+            };
+            worker.load_us = worker.load_us.saturating_sub(expected_us);
+            worker.executing += u32::from(!waits);
+            worker.executing -= u32::from(executed);
+        });
+    }
+
+    /// The way of a message to a client; none where it is a call whose attempt is over.
+    pub(crate) fn addressed(&self, client: ClientId, message: ToClient) -> Option<Action> {
+        if client.0 < FIRST {
+            return Some(Action::ToClient(client, message));
+        }
+        let Session { worker, key, attempt, .. } = self.sessions.by_client.get(&client)?;
+        if matches!(message, ToClient::Output { .. }) {
+            // It is for people.
+            return None;
+        }
+        let message = Box::new(message);
+        let message = ToWorker::ToTask { key: *key, attempt: *attempt, message };
+        Some(Action::ToWorker(*worker, message))
+    }
+
+    /// The call's attempt is over.
+    pub(crate) fn end_session(&mut self, call: CallId) {
+        if let Some(client) = self.sessions.by_call.remove(&call) {
+            self.sessions.by_client.remove(&client);
+            self.sessions.ended.push(client);
+        }
+    }
+
+    /// What calls wanted whose attempts are over goes; that may end further attempts.
+    pub(crate) fn drop_ended_sessions(&mut self) {
+        while let Some(client) = self.sessions.ended.pop() {
+            self.on_client_gone(client);
+        }
+    }
+
+    /// The priority of the call that this client is, if it is one.
+    ///
+    /// # Errors
+    /// Its calls would be nested too deeply.
+    pub(crate) fn parent_priority(&self, client: ClientId) -> Result<Option<Priority>, Refusal> {
+        let Some(session) = self.sessions.by_client.get(&client) else {
+            return Ok(None);
+        };
+        let parent = &self.calls[session.call];
+        let depth_max = self.config.nesting_max;
+        if parent.priority.nesting.unsigned_abs() >= depth_max {
+            let message = format!(
+                "`{}` is nested {depth_max} deep, which is the limit: its calls cannot submit \
+                 further ones; end the recursion earlier, or raise `--nesting-max` of the scheduler",
+                self.tasks.of(parent.task).label,
+            );
+            return Err(Refusal::BadSubmission { message });
+        }
+        Ok(Some(parent.priority))
+    }
+
+    /// Refuses what would make a call wait for itself, through whatever it submitted.
+    pub(crate) fn refuse_circles(
+        &self,
+        client: ClientId,
+        wanted: &[(CallId, bool)],
+    ) -> Result<(), Refusal> {
+        let Some(session) = self.sessions.by_client.get(&client) else {
+            return Ok(());
+        };
+        let waiting = self.waits_for(session.call);
+        match wanted.iter().find(|(id, _)| waiting.contains(id)) {
+            None => Ok(()),
+            Some((id, _)) => {
+                let call = &self.calls[*id];
+                let message = format!(
+                    "`{}` ({}) would wait for itself: an equal call waits for this one; give it \
+                     other arguments, or make the call impure",
+                    self.tasks.of(call.task).label,
+                    call.key.short(),
+                );
+                Err(Refusal::BadSubmission { message })
+            }
+        }
+    }
+
+    /// The call, and all that waits for it: its dependents, and calls that submitted one of them.
+    fn waits_for(&self, call: CallId) -> BTreeSet<CallId> {
+        let mut reached = BTreeSet::new();
+        let mut stack = vec![call];
+        while let Some(id) = stack.pop() {
+            if reached.insert(id) {
+                let call = &self.calls[id];
+                let submitter = |client| Some(self.sessions.by_client.get(client)?.call);
+                stack.extend(call.dependents.iter());
+                stack.extend(call.clients.iter().filter_map(submitter));
+            }
+        }
+        reached
+    }
+
+    /// Verifies what holds of sessions.
+    pub(crate) fn check_sessions(&self) -> Result<(), String> {
+        let Sessions { by_call, by_client, ended, .. } = &self.sessions;
+        ensure(ended.is_empty(), "a session has ended and is not dropped")?;
+        ensure(by_call.len() == by_client.len(), "sessions are not one for each call")?;
+        for (client, session) in by_client {
+            ensure(by_call.get(&session.call) == Some(client), "a session is not its call's")?;
+            ensure(self.calls.contains(session.call), "a session of a forgotten call")?;
+            let call = &self.calls[session.call];
+            let by = call.processing().map(|processing| processing.worker);
+            let current = by == Some(session.worker)
+                && (call.key, call.attempt) == (session.key, session.attempt);
+            ensure(current, "a session outlived its attempt")?;
+            ensure(self.clients.contains_key(client), "a session is no client")?;
+        }
+        let own = self.clients.range(ClientId(FIRST)..).count();
+        ensure(own == by_client.len(), "a client is left of a session")
+    }
+}
+
+/// The priority of a call that a call of priority `parent` submits: before all that is younger than
+/// the parent, after all that is older. It can lower itself.
+pub(crate) fn nested(parent: Priority, own: Priority) -> Priority {
+    let user = parent.user.saturating_add(own.user.max(0));
+    Priority { user, nesting: parent.nesting.saturating_sub(1), ..parent }
+}
+
+/// What a call may say: it submits, waits and lets go, and finds bundles. The rest is for people
+/// and programs outside.
+fn may_say(message: &FromClient) -> bool {
+    match message {
+        FromClient::Submit(_) | FromClient::Release(_) | FromClient::Locate { .. } => true,
+        FromClient::Cancel { force, .. } => !force,
+        FromClient::Query { query, .. } => matches!(query, Query::Bundle(_)),
+        FromClient::Coordinate { .. } | FromClient::Took(_) | FromClient::Abandon(_) => true,
+        FromClient::Retry { .. } | FromClient::WorkerEnded { .. } => false,
+    }
+}
