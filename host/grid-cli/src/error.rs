@@ -59,7 +59,8 @@ pub(crate) fn failure_code(failure: &Failure) -> u8 {
         | FailureKind::KilledWorker { .. }
         | FailureKind::Rescheduled
         | FailureKind::Quarantined { .. }
-        | FailureKind::LostData => 3,
+        | FailureKind::LostData
+        | FailureKind::ActorLost => 3,
     }
 }
 

@@ -21,6 +21,7 @@
 //! Invariants: a submission is accepted whole or not at all; a result's bytes are verified against
 //! their hash when they come from a worker; equal pure calls have equal keys whoever submits them.
 
+mod actor;
 mod asking;
 mod client;
 mod completion;
@@ -36,6 +37,7 @@ mod slot;
 mod submit;
 mod value;
 
+pub use actor::Actor;
 pub use client::{Client, ClientOptions, default_identity_dir};
 pub use completion::{AsCompleted, WaitFor, Waited};
 pub use deploy::Deployed;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use grid_proto::message::Submission;
 use grid_proto::order::Graph;
 use grid_proto::{
-    Amount, Arg, BundleHash, CallOptions, CallSpec, Key, Pins, TaskLimits, TaskRef, Value, call,
+    Amount, Arg, BundleHash, CallOptions, CallSpec, Instance, Key, Pins, TaskLimits, TaskRef,
+    Value, call,
 };
 use grid_sdk::{ArgNode, CallNode};
 
@@ -130,9 +131,17 @@ impl Plan {
             limits: TaskLimits { memory_bytes: node.options.memory_bytes, timeout_ms },
             pins,
             resources: node.options.resources.iter().map(amount).collect::<Result<_, _>>()?,
+            instance: Instance::Fresh,
         };
         let (bundle, task) = (bundle(node.bundle)?, node.task.to_owned());
         self.add_raw(RawCall { bundle, task, pure: node.pure, args, options })
+    }
+
+    /// A call that was added runs in this instance of its bundle.
+    pub(crate) fn set_instance(&mut self, key: Key, instance: Instance) {
+        if let Some(call) = self.known.get(&key).and_then(|at| self.calls.get_mut(*at as usize)) {
+            call.options.instance = instance;
+        }
     }
 
     fn task_number(&mut self, task: TaskRef) -> u32 {

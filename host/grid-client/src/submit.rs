@@ -126,7 +126,10 @@ impl Client {
     }
 
     /// Plans of submissions, with the keys of the calls that each of them is for.
-    async fn plan(&self, nodes: &[Arc<CallNode>]) -> Result<Vec<(Plan, Vec<Key>)>, ClientError> {
+    pub(crate) async fn plan(
+        &self,
+        nodes: &[Arc<CallNode>],
+    ) -> Result<Vec<(Plan, Vec<Key>)>, ClientError> {
         let nested = |node: &Arc<CallNode>| {
             node.args.iter().any(|arg| matches!(arg, grid_sdk::ArgNode::Call(_)))
         };
@@ -154,7 +157,7 @@ impl Client {
         nodes.chunks(together).map(planned).collect()
     }
 
-    async fn submit_plan<T>(
+    pub(crate) async fn submit_plan<T>(
         &self,
         plan: Plan,
         keys: Vec<Key>,

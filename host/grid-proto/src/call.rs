@@ -37,6 +37,21 @@ pub struct CallOptions {
     pub pins: Option<Pins>,
     /// What it takes of its worker while it runs, by name; each name once.
     pub resources: Vec<(String, Amount)>,
+    /// The instance of its bundle that it runs in.
+    pub instance: Instance,
+}
+
+/// Which instance of its bundle a call runs in.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Instance {
+    /// One of its own, which is gone when the call ends.
+    #[default]
+    Fresh,
+    /// One of its own, which stays where it is when the call gives a result: an actor. Its key is
+    /// the call's.
+    Kept,
+    /// An actor's: the call is one of its methods.
+    Of(Key),
 }
 
 /// Where a call may or should run.

@@ -78,6 +78,8 @@ pub enum FailureKind {
     },
     /// Its data is gone and cannot be computed again.
     LostData,
+    /// The actor is gone, with what it knew: its worker is, or one of its methods was stopped.
+    ActorLost,
     /// An argument could not be read by the task.
     BadArgument {
         /// Position, from 0.
@@ -180,6 +182,7 @@ impl FailureKind {
             Self::Rescheduled => "rescheduled",
             Self::Quarantined { .. } => "quarantined",
             Self::LostData => "lost-data",
+            Self::ActorLost => "actor-lost",
             Self::BadArgument { .. } => "bad-argument",
             Self::BundleInvalid => "bundle-invalid",
         }

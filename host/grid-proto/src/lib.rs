@@ -22,7 +22,7 @@ pub mod shape;
 pub mod value;
 
 pub use bundle::{BundleDescription, Parameter, TaskDescription, TaskLimits};
-pub use call::{Amount, Arg, CallOptions, CallSpec, Pins, Priority, TaskRef};
+pub use call::{Amount, Arg, CallOptions, CallSpec, Instance, Pins, Priority, TaskRef};
 pub use failure::{Death, Failure, FailureKind, FailureSite, Frame, TrapKind};
 pub use id::{
     Attempt, BundleHash, ClientId, Key, LeaseId, ParseHashError, RequestId, TaskId, WorkerId,

@@ -6,7 +6,7 @@
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::bundle::{BundleDescription, TaskLimits};
-use crate::call::{Amount, Arg, CallSpec, Priority, TaskRef};
+use crate::call::{Amount, Arg, CallSpec, Instance, Priority, TaskRef};
 use crate::coordination::{Coordinated, NamedKind, Operation, TopicMessage};
 use crate::failure::Failure;
 use crate::id::{Attempt, BundleHash, Key, RequestId, TaskId, WorkerId};
@@ -418,6 +418,13 @@ pub enum FromWorker {
         /// The try.
         attempt: Attempt,
     },
+    /// An actor is gone, with what it knew; before the `Finished` of the method that was its end.
+    ActorLost {
+        /// The call that made it.
+        key: Key,
+        /// Why.
+        why: String,
+    },
     /// Sent at intervals; silence means death.
     Heartbeat {
         /// Resident memory of the process.
@@ -545,6 +552,8 @@ pub struct Assignment {
     pub inputs: Vec<(Key, Vec<WorkerId>)>,
     /// Limits that the caller asks for.
     pub limits: TaskLimits,
+    /// The instance of its bundle that it runs in; an actor's is on this worker.
+    pub instance: Instance,
 }
 
 // ---- bulk streams --------------------------------------------------------------------------

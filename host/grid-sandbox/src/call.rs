@@ -1,4 +1,4 @@
-//! One call: a fresh store, one instance, one function, one answer.
+//! One call: a store, one instance, one function, one answer. The store is fresh unless it is an actor's.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use wasmtime::component::Instance;
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::access::GridAccess;
+use crate::actor::{Actor, Kept};
 use crate::bundle::Bundle;
 use crate::config;
 use crate::contract::{self, RunParams, RunResults, ValueIn};
@@ -90,23 +91,77 @@ impl Engine {
     /// limit.
     #[must_use]
     pub fn run(&self, request: &CallRequest<'_>) -> CallReport {
-        let limits = &request.limits;
-        let output = Output::new(limits.output_bytes_max);
-        let (mut peak_memory_bytes, mut waited) = (0, Duration::ZERO);
+        self.in_place(request, |stop, output| attempt(self, request, stop, output).0)
+    }
+
+    /// As [`Self::run`], and keeps the instance of a call that has a result.
+    #[must_use]
+    pub fn create(&self, request: &CallRequest<'_>) -> (CallReport, Option<Actor>) {
+        let mut made = None;
+        let report = self.in_place(request, |stop, output| {
+            let place = match self.actors().take() {
+                Ok(place) => place,
+                Err(failure) => return Attempted::without(failure),
+            };
+            let (attempted, kept) = attempt(self, request, stop, output);
+            if attempted.outcome.is_ok() {
+                let output = output.clone();
+                made = kept.map(|(sandbox, instance)| Kept { sandbox, instance, output, place });
+            }
+            attempted
+        });
+        (report, made.map(Actor::new))
+    }
+
+    /// Runs one call in an actor, within the memory that the actor may hold. Gives the actor back
+    /// unless the call was its end: stopped after it had begun, by a trap, a limit or somebody.
+    #[must_use]
+    pub fn run_in(&self, actor: Actor, request: &CallRequest<'_>) -> (CallReport, Option<Actor>) {
+        let Kept { sandbox, instance, output, place } = actor.into_inner();
+        output.begin(request.limits.output_bytes_max);
+        let mut left = None;
+        let report = self.measured(request, &output, |stop| {
+            if let Err(stopped) = stop.check() {
+                left = Some((sandbox, instance));
+                return Attempted::without(classify::stopped(stopped, &request.limits));
+            }
+            let (attempted, kept) = attempt_in(sandbox, instance, request, stop);
+            left = kept;
+            attempted
+        });
+        let kept = |(sandbox, instance)| Actor::new(Kept { sandbox, instance, output, place });
+        (report, left.map(kept))
+    }
+
+    /// Waits for a place in the pool and runs there.
+    fn in_place(
+        &self,
+        request: &CallRequest<'_>,
+        run: impl FnOnce(Stop, &Output) -> Attempted,
+    ) -> CallReport {
+        let output = Output::new(request.limits.output_bytes_max);
         let waiting = Stop::new(Instant::now(), u64::MAX, request.cancel.clone());
         let place = self.gate().enter(&waiting);
+        self.measured(request, &output, |stop| match place {
+            Err(stopped) => Attempted::without(classify::stopped(stopped, &request.limits)),
+            Ok(_place) => run(stop, &output),
+        })
+    }
+
+    /// Runs and reports.
+    fn measured(
+        &self,
+        request: &CallRequest<'_>,
+        output: &Output,
+        run: impl FnOnce(Stop) -> Attempted,
+    ) -> CallReport {
         let started = Instant::now();
-        let mut outcome = match place {
-            Err(stopped) => Err(classify::stopped(stopped, limits)),
-            Ok(_place) => {
-                let stop = Stop::new(started, limits.wall_ms_max, request.cancel.clone())
-                    .with_waiting_time_max(self.waiting_time_max());
-                let run =
-                    || attempt(self, request, stop, &output, (&mut peak_memory_bytes, &mut waited));
-                // A fault of the engine itself must not take the slot's thread with it.
-                catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(engine_fault()))
-            }
-        };
+        let stop = Stop::new(started, request.limits.wall_ms_max, request.cancel.clone())
+            .with_waiting_time_max(self.waiting_time_max());
+        // A fault of the engine itself must not take the slot's thread with it.
+        let attempted = catch_unwind(AssertUnwindSafe(|| run(stop)))
+            .unwrap_or_else(|_| Attempted::without(engine_fault()));
+        let Attempted { mut outcome, peak_memory_bytes, waited } = attempted;
         let written = output.finish();
         let computed = started.elapsed().saturating_sub(waited);
         let wall_us = u64::try_from(computed.as_micros()).unwrap_or(u64::MAX);
@@ -124,48 +179,99 @@ impl Engine {
     }
 }
 
+/// What is known when the guest has returned or was stopped.
+struct Attempted {
+    outcome: Result<Value, Failure>,
+    peak_memory_bytes: u64,
+    waited: Duration,
+}
+
+impl Attempted {
+    /// It never began.
+    fn without(failure: Failure) -> Self {
+        Self { outcome: Err(failure), peak_memory_bytes: 0, waited: Duration::ZERO }
+    }
+}
+
+/// An instance that the guest has left of its own will.
+type Left = Option<(Sandbox, Instance)>;
+
+/// A call in an instance of its own.
 fn attempt(
     engine: &Engine,
     request: &CallRequest<'_>,
     stop: Stop,
     output: &Output,
-    (peak_memory_bytes, waited): (&mut u64, &mut Duration),
-) -> Result<Value, Failure> {
+) -> (Attempted, Left) {
     let limits = &request.limits;
-    stop.check().map_err(|stopped| classify::stopped(stopped, limits))?;
+    if let Err(stopped) = stop.check() {
+        return (Attempted::without(classify::stopped(stopped, limits)), None);
+    }
     let wanted = (request.reads, request.writes);
-    let wasi = grants::open(engine.grants(), request.bundle_name, wanted, output)?;
+    let wasi = match grants::open(engine.grants(), request.bundle_name, wanted, output) {
+        Ok(wasi) => wasi,
+        Err(failure) => return (Attempted::without(failure), None),
+    };
     let mut state = CallState::new(request.info.clone(), stop, limits, output.clone(), wasi);
     state.grid.clone_from(&request.grid);
-    let mut sandbox = Sandbox::new(engine, state, classify::hostcall_bytes_max(limits));
-    let answer = sandbox.enter(request.bundle, |store, instance| {
+    let sandbox = Sandbox::new(engine, state, classify::hostcall_bytes_max(limits));
+    run_task(sandbox, None, request)
+}
+
+/// A call in an actor's instance.
+fn attempt_in(
+    mut sandbox: Sandbox,
+    instance: Instance,
+    request: &CallRequest<'_>,
+    stop: Stop,
+) -> (Attempted, Left) {
+    let state = sandbox.store.data_mut();
+    state.begin(request.info.clone(), stop);
+    state.grid.clone_from(&request.grid);
+    sandbox.store.set_hostcall_fuel(classify::hostcall_bytes_max(&request.limits));
+    sandbox.store.set_epoch_deadline(1);
+    run_task(sandbox, Some(instance), request)
+}
+
+fn run_task(
+    mut sandbox: Sandbox,
+    instance: Option<Instance>,
+    request: &CallRequest<'_>,
+) -> (Attempted, Left) {
+    let limits = &request.limits;
+    let answer = sandbox.enter(request.bundle, instance, |store, instance| {
         let run = instance.get_typed_func::<RunParams<'_>, RunResults>(
             &mut *store,
             request.bundle.run_export(),
         )?;
         let values: Vec<_> = request.arguments.iter().map(ValueIn::from).collect();
-        run.call(store, (request.task, &values))
+        let (answer,) = run.call(store, (request.task, &values))?;
+        Ok((answer, *instance))
     });
-    let outcome = match answer {
-        Ok((Ok(value),)) => accept(value, limits),
-        Ok((Err(failure),)) => Err(refused(failure, request)),
+    let (outcome, instance) = match answer {
+        Ok((Ok(value), instance)) => (accept(value, limits), Some(instance)),
+        Ok((Err(failure), instance)) => (Err(refused(failure, request)), Some(instance)),
         Err(error) => {
-            Err(classify::failure(&error, &mut sandbox.store, limits, request.bundle.symbols()))
+            let symbols = request.bundle.symbols();
+            (Err(classify::failure(&error, &mut sandbox.store, limits, symbols)), None)
         }
     };
-    *peak_memory_bytes = sandbox.store.data().memory.peak_bytes();
-    *waited = sandbox.store.data().stop.waited();
-    outcome
+    let state = sandbox.store.data_mut();
+    // It belongs to the call.
+    state.grid = None;
+    let (peak_memory_bytes, waited) = (state.memory.peak_bytes(), state.stop.waited());
+    let attempted = Attempted { outcome, peak_memory_bytes, waited };
+    (attempted, instance.map(|instance| (sandbox, instance)))
 }
 
 /// A store with all its limits.
-pub(crate) struct Sandbox<'a> {
+pub(crate) struct Sandbox {
     pub(crate) store: Store<CallState>,
-    engine: &'a Engine,
+    engine: Engine,
 }
 
-impl<'a> Sandbox<'a> {
-    pub(crate) fn new(engine: &'a Engine, state: CallState, hostcall_bytes_max: usize) -> Self {
+impl Sandbox {
+    pub(crate) fn new(engine: &Engine, state: CallState, hostcall_bytes_max: usize) -> Self {
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(hostcall_bytes_max);
@@ -175,19 +281,23 @@ impl<'a> Sandbox<'a> {
             store.data().stop.check()?;
             Ok(UpdateDeadline::Continue(1))
         });
-        Self { store, engine }
+        Self { store, engine: engine.clone() }
     }
 
-    /// Makes an instance and lets `body` call it, while the ticker watches.
+    /// Makes an instance, unless there is one, and lets `body` call it, while the ticker watches.
     pub(crate) fn enter<R>(
         &mut self,
         bundle: &Bundle,
+        instance: Option<Instance>,
         body: impl FnOnce(&mut Store<CallState>, &Instance) -> wasmtime::Result<R>,
     ) -> wasmtime::Result<R> {
         let _running = self.engine.ticker().running();
         wasi::with_runtime(|runtime| {
             let _entered = runtime.enter();
-            let instance = bundle.instantiate(&mut self.store)?;
+            let instance = match instance {
+                Some(instance) => instance,
+                None => bundle.instantiate(&mut self.store)?,
+            };
             body(&mut self.store, &instance)
         })
     }

@@ -12,6 +12,8 @@ pub struct EngineConfig {
     pub slots: usize,
     /// Calls beyond them that may wait for calls of their own: each keeps its sandbox meanwhile.
     pub waiting_max: usize,
+    /// Actors beside them: each keeps its sandbox until it is dropped.
+    pub actors_max: usize,
     /// How long one call may wait for calls of its own, in all.
     pub waiting_time_max: Duration,
     /// Defaults and ceilings of a call's limits.
@@ -72,6 +74,7 @@ impl Default for EngineConfig {
         Self {
             slots: std::thread::available_parallelism().map_or(1, usize::from),
             waiting_max: 256,
+            actors_max: 64,
             waiting_time_max: Duration::from_secs(24 * 3600),
             bounds: LimitBounds::default(),
             cache_dir: None,

@@ -48,7 +48,7 @@ impl Engine {
         let output = Output::new(limits.output_bytes_max);
         let state = CallState::new(info, stop, &limits, output, None);
         let mut sandbox = Sandbox::new(self, state, DESCRIPTION_BYTES_MAX);
-        let described = sandbox.enter(bundle, |store, instance| {
+        let described = sandbox.enter(bundle, None, |store, instance| {
             let export = bundle.describe_export();
             instance.get_typed_func::<(), DescribeResults>(&mut *store, export)?.call(store, ())
         });

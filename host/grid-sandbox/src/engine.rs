@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use grid_proto::{BundleHash, LimitBounds};
 use wasmtime::component::Linker;
 
+use crate::actor::ActorPlaces;
 use crate::bundle::{self, Bundle};
 use crate::cache::CodeCache;
 use crate::compile;
@@ -29,6 +30,7 @@ struct Inner {
     linker: Linker<CallState>,
     cache: Option<CodeCache>,
     gate: Gate,
+    actors: ActorPlaces,
     ticker: Ticker,
     loads: Mutex<HashMap<BundleHash, Load>>,
 }
@@ -66,7 +68,8 @@ impl Engine {
         let refused = |error: wasmtime::Error| EngineError::Wasmtime(format!("{error:#}"));
         let places = config.slots.max(1) + config.waiting_max + SPARE_INSTANCES;
         let memory_bytes_max = config.bounds.ceiling.memory_bytes_max;
-        let tuned = tuning::running(space, places, memory_bytes_max, config.interruption);
+        let pool = places + config.actors_max;
+        let tuned = tuning::running(space, pool, memory_bytes_max, config.interruption);
         let wasmtime = wasmtime::Engine::new(&tuned).map_err(refused)?;
         let mut linker = Linker::new(&wasmtime);
         wasi::link(&mut linker).and_then(|()| host::link(&mut linker)).map_err(refused)?;
@@ -78,8 +81,10 @@ impl Engine {
         let ticker = Ticker::start(config.tick, move || epoch.increment_epoch())
             .map_err(EngineError::Ticker)?;
         let gate = Gate::new(places);
+        let actors = ActorPlaces::new(config.actors_max);
         let loads = Mutex::default();
-        Ok(Self(Arc::new(Inner { config, space, wasmtime, linker, cache, gate, ticker, loads })))
+        let inner = Inner { config, space, wasmtime, linker, cache, gate, actors, ticker, loads };
+        Ok(Self(Arc::new(inner)))
     }
 
     #[cfg(test)]
@@ -176,6 +181,10 @@ impl Engine {
 
     pub(crate) fn gate(&self) -> &Gate {
         &self.0.gate
+    }
+
+    pub(crate) fn actors(&self) -> &ActorPlaces {
+        &self.0.actors
     }
 
     pub(crate) fn ticker(&self) -> &Ticker {

@@ -14,7 +14,8 @@
 //!
 //! Invariants
 //! - A guest's fault is a value ([`grid_proto::Failure`]), never an error of the host.
-//! - A store and its instances live for one call. After a trap nothing of them is used again.
+//! - A store and its instances live for one call, but for an [`Actor`]'s. After a trap nothing of them
+//!   is used again.
 //! - Native code is loaded from this machine's own compiler or from a file that carries a code made
 //!   with this machine's key, never from anywhere else ([`EngineConfig::cache_dir`]).
 //! - A bundle links only to interfaces on a fixed list; sockets are not on it, not even as stubs.
@@ -24,6 +25,7 @@
 //! Calls block their thread and must not run on a thread of an async runtime.
 
 mod access;
+mod actor;
 mod bundle;
 mod cache;
 mod call;
@@ -49,6 +51,7 @@ mod tuning;
 mod wasi;
 
 pub use access::{Answer, GridAccess, GridError, NestedArg, NestedCall};
+pub use actor::Actor;
 pub use bundle::{Bundle, IMPORTS_ALLOWED};
 pub use call::{Argument, CallInfo, CallReport, CallRequest};
 pub use compile::compile_child_main;

@@ -34,6 +34,12 @@ impl MemoryLimiter {
         }
     }
 
+    /// Another call begins in the same store; the limit is the store's.
+    pub(crate) fn begin(&mut self) {
+        self.peak_bytes = self.held_bytes;
+        self.refusal = None;
+    }
+
     pub(crate) fn limit_bytes(&self) -> u64 {
         self.limit_bytes as u64
     }

@@ -47,12 +47,7 @@ pub(crate) struct Written {
 
 impl Output {
     pub(crate) fn new(limit_bytes: u64) -> Self {
-        Self(Arc::new(Mutex::new(Captured {
-            limit_bytes: usize::try_from(limit_bytes).unwrap_or(usize::MAX),
-            head: Vec::new(),
-            tail: VecDeque::new(),
-            written_bytes: 0,
-        })))
+        Self(Arc::new(Mutex::new(Captured::new(limit_bytes))))
     }
 
     fn lock(&self) -> MutexGuard<'_, Captured> {
@@ -71,9 +66,23 @@ impl Output {
     pub(crate) fn finish(&self) -> Written {
         self.lock().finish()
     }
+
+    /// Begins anew, for another call.
+    pub(crate) fn begin(&self, limit_bytes: u64) {
+        *self.lock() = Captured::new(limit_bytes);
+    }
 }
 
 impl Captured {
+    fn new(limit_bytes: u64) -> Self {
+        Self {
+            limit_bytes: usize::try_from(limit_bytes).unwrap_or(usize::MAX),
+            head: Vec::new(),
+            tail: VecDeque::new(),
+            written_bytes: 0,
+        }
+    }
+
     fn write(&mut self, bytes: &[u8]) {
         self.written_bytes = self.written_bytes.saturating_add(bytes.len() as u64);
         let room = self.limit_bytes.saturating_sub(self.head.len());

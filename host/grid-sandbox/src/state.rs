@@ -1,4 +1,4 @@
-//! What belongs to one store: one call.
+//! What belongs to one store: one call, or the calls of an actor, one after the other.
 
 use std::sync::Arc;
 
@@ -56,6 +56,14 @@ impl CallState {
             grid: None,
             wasi,
         }
+    }
+
+    /// Another call begins in the same store.
+    pub(crate) fn begin(&mut self, info: CallInfo, stop: Stop) {
+        self.info = info;
+        self.stop = stop;
+        self.memory.begin();
+        self.panic = None;
     }
 }
 

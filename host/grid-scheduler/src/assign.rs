@@ -29,6 +29,7 @@ impl Scheduler {
             args: self.args_of(call),
             inputs,
             limits: call.limits(),
+            instance: self.instance_of(id),
         };
         let needs = call.needs().cloned();
         self.workers.change(worker, |worker| {

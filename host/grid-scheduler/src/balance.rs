@@ -84,6 +84,7 @@ impl Scheduler {
                 !processing.executing
                     && !processing.withdrawing
                     && self.calls[*id].needs().is_none()
+                    && !self.actors.is_method(*id)
             })
             .map(|(id, _)| (self.calls[id].priority, id))
             .collect();

@@ -112,6 +112,8 @@ pub(crate) enum Queue {
     Of(WorkerId),
     /// No worker may run it.
     Nowhere,
+    /// It is a method of an actor: it goes there when it is its turn.
+    Line,
 }
 
 /// A call in a worker's hands.

@@ -35,7 +35,7 @@ impl Scheduler {
             }
         }
         let backlogs: usize = self.workers.iter().map(|(_, worker)| worker.backlog.len()).sum();
-        let held_back = self.unbound.len() + self.homeless.len() + backlogs;
+        let held_back = self.unbound.len() + self.homeless.len() + backlogs + self.lined_up();
         ensure(queued == held_back, "the queues hold other calls")?;
         ensure(withdrawing == self.withdrawing, "calls that are asked back are miscounted")?;
         ensure(counts.total() == self.counts.total(), "calls by state are miscounted")?;
@@ -68,6 +68,7 @@ impl Scheduler {
             }
         }
         self.check_sessions()?;
+        self.check_actors()?;
         self.check_coordination()
     }
 
@@ -139,6 +140,7 @@ impl Scheduler {
                 let listed = match at {
                     Queue::Any => self.unbound.contains(&entry),
                     Queue::Nowhere => self.homeless.contains(&entry),
+                    Queue::Line => self.actors.is_method(id),
                     Queue::Of(worker) => {
                         let worker = self.workers.of(*worker);
                         worker.is_some_and(|worker| worker.backlog.iter().any(|held| held == id))

@@ -69,7 +69,7 @@ pub(crate) fn kind(state: &State) -> usize {
     match state {
         State::Released => 0,
         State::Waiting { .. } => 1,
-        State::Queued { at: Queue::Any | Queue::Of(_), .. } => 2,
+        State::Queued { at: Queue::Any | Queue::Of(_) | Queue::Line, .. } => 2,
         State::Queued { at: Queue::Nowhere, .. } => 3,
         State::Processing(_) => 4,
         State::Memory { .. } => 5,

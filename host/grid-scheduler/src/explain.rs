@@ -11,6 +11,7 @@ impl Scheduler {
             State::Released if call.staged > 0 => {
                 "belongs to a submission that is still under way".to_owned()
             }
+            State::Memory { .. } if self.actors.is_actor(id) => self.explain_actor(id),
             State::Released => "kept because others may need it computed again".to_owned(),
             State::Waiting { missing } => self.explain_waiting(call, *missing),
             State::Queued { .. } if self.workers.is_empty() => "no worker is connected".to_owned(),
@@ -73,6 +74,7 @@ impl Scheduler {
                     worker.backlog.len()
                 )
             }
+            Queue::Line => self.explain_line(id),
             Queue::Nowhere => {
                 let needs = call.needs().map_or_else(String::new, describe);
                 format!("none of {} workers may run it{needs}", self.workers.len())

@@ -25,9 +25,11 @@
 //! - a call that waits counts exactly its inputs that are not in memory;
 //! - a result that is in memory has at least one holder, and each holder lists it;
 //! - leases, waiters and subscriptions belong to clients that are there;
+//! - an actor runs one method at a time, each caller's in the order of their submission;
 //! - a call that speaks as a client is one while its attempt runs, and no longer;
 //! - a worker's message about an attempt that is over changes a counter and nothing else.
 
+mod actors;
 mod answer;
 mod assign;
 mod backlog;

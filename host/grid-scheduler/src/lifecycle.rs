@@ -18,6 +18,7 @@ impl Scheduler {
         self.counts.change(call.task, Some(&call.state), Some(&state));
         self.story.tell(self.now, &call.key, call.attempt, &state);
         call.state = state;
+        self.actors.on_state(id, &self.calls[id].state);
     }
 
     /// Somebody wants this released call: it and the inputs that it lacks start on their way in
@@ -131,6 +132,7 @@ impl Scheduler {
         self.dequeue(id);
         self.set_state(id, State::Memory { meta, holders: smallvec![] });
         self.add_holder(id, worker);
+        self.note_home(id, worker);
         self.announce(id, inline);
         if self.calls[id].active_dependents > 0 {
             for dependent in self.calls[id].dependents.to_list() {
@@ -198,6 +200,7 @@ impl Scheduler {
             }
         }
         if !staged && self.calls[id].dependents.is_empty() {
+            self.actors.forget(id);
             let call = self.calls.remove(id);
             self.counts.change(call.task, Some(&call.state), None);
             for input in call.dependencies {
@@ -220,7 +223,7 @@ impl Scheduler {
             }
             State::Queued { .. } => self.dequeue(id),
             State::Memory { .. } => self.free(id, key),
-            State::Released => return,
+            State::Released => return self.actors.on_state(id, &State::Released),
             State::Waiting { .. } | State::Erred(_) => {}
         }
         self.set_state(id, State::Released);
@@ -283,10 +286,10 @@ impl Scheduler {
                 }
             }
         }
-        if self.calls[id].is_wanted() {
-            self.activate(id);
-        } else {
-            self.release_unwanted(id);
+        match self.calls[id].is_wanted() {
+            true if self.happens_once(id) => self.fail_for_good(id),
+            true => self.activate(id),
+            false => self.release_unwanted(id),
         }
     }
 }

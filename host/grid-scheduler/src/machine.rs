@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use grid_proto::message::{FromClient, FromWorker, Registration, ToClient, ToWorker};
 use grid_proto::{ClientId, Failure, FailureKind, Key, Priority, Value, WorkerId};
 
+use crate::actors::Actors;
 use crate::backlog::Backlog;
 use crate::bundles::Bundles;
 use crate::call::{CallId, State};
@@ -35,6 +36,7 @@ pub struct Scheduler {
     pub(crate) clients: BTreeMap<ClientId, Client>,
     /// Running calls that are clients themselves.
     pub(crate) sessions: Sessions,
+    pub(crate) actors: Actors,
     pub(crate) workers: Workers,
     pub(crate) coordination: Coordination,
     /// Calls that may run anywhere and have no reason to run anywhere: held back until somebody
@@ -77,6 +79,7 @@ impl Scheduler {
             bundles: Bundles::default(),
             clients: BTreeMap::new(),
             sessions: Sessions::default(),
+            actors: Actors::default(),
             elsewhere: BTreeSet::new(),
             coordination: Coordination::default(),
             unbound: BTreeSet::new(),
@@ -218,6 +221,7 @@ impl Scheduler {
             }
             FromWorker::Waits { key, attempt, waits } => self.on_waits(id, key, attempt, waits),
             FromWorker::Withdrawn { key, attempt } => self.on_withdrawn(id, key, attempt),
+            FromWorker::ActorLost { key, why } => self.on_actor_lost(id, key, why),
             FromWorker::Heartbeat { resident_bytes, descriptors, fetched_bytes, fetching_us } => {
                 worker.resident_bytes = resident_bytes;
                 worker.descriptors = descriptors;

@@ -93,6 +93,7 @@ impl Scheduler {
         let name = self.workers.of(worker).map(|worker| worker.name.clone()).unwrap_or_default();
         self.count_strike(id, &name, &failure);
         if may_be_retried(&failure.kind)
+            && !self.has_lost_its_actor(id)
             && let Some(wishes) = &mut self.calls[id].wishes
             && wishes.retries_left > 0
         {
@@ -166,7 +167,7 @@ impl Scheduler {
 
     /// A worker that comes back brings a result along. Says whether it is of use.
     pub(crate) fn adopt_replica(&mut self, worker: WorkerId, key: Key, meta: ObjectMeta) -> bool {
-        let Some(id) = self.calls.find(&key) else {
+        let Some(id) = self.calls.find(&key).filter(|id| !self.happens_once(*id)) else {
             return false;
         };
         match &self.calls[id].state {
@@ -205,6 +206,11 @@ impl Scheduler {
         for call in worker.in_hand {
             if !self.is_processing(call) {
                 // What failed before it in this loop took it along.
+                continue;
+            }
+            if self.actors.is_method(call) {
+                // Whether it had begun or not, it never ends.
+                self.fail_with_actor(call);
                 continue;
             }
             if executing.contains(&call) {
@@ -292,6 +298,7 @@ fn may_be_retried(kind: &FailureKind) -> bool {
         FailureKind::Cancelled
         | FailureKind::HostDenied { .. }
         | FailureKind::Rescheduled
+        | FailureKind::ActorLost
         | FailureKind::Quarantined { .. }
         | FailureKind::BadArgument { .. }
         | FailureKind::BundleInvalid => false,

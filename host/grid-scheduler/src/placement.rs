@@ -93,6 +93,9 @@ impl Scheduler {
         if let Some(failure) = self.quarantine(id) {
             return self.fail(id, failure);
         }
+        if self.actors.is_method(id) {
+            return self.line_up(id);
+        }
         let at = match self.find_home(id) {
             Ok(at) => at,
             Err(failure) => return self.fail(id, Arc::new(failure)),
@@ -113,6 +116,7 @@ impl Scheduler {
                     worker.backlog.insert(entry, &needs.resources, expected_us);
                 });
             }
+            Queue::Line => {}
         }
         self.set_state(id, State::Queued { at, expected_us });
     }
@@ -135,6 +139,7 @@ impl Scheduler {
                     worker.backlog.remove(entry, &needs.resources, expected_us);
                 });
             }
+            Queue::Line => {}
         }
     }
 
@@ -208,6 +213,7 @@ impl Scheduler {
     pub(crate) fn place(&mut self) {
         let mut touched = BTreeSet::new();
         self.place_elsewhere(&mut touched);
+        self.place_methods(&mut touched);
         while let Some(worker) = self.next_to_fill()
             && let Some(id) = self.next_for(worker)
         {

@@ -12,6 +12,9 @@ use crate::placement::suits;
 impl Scheduler {
     /// A call asked to run again, not on this worker.
     pub(crate) fn on_rescheduled(&mut self, id: CallId, worker: WorkerId) {
+        if self.actors.is_method(id) {
+            return self.refuse_to_move(id, worker);
+        }
         let times_max = self.config.reschedules_max;
         let wishes = self.calls[id].wishes_mut();
         if wishes.reschedules >= times_max {

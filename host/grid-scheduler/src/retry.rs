@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use grid_proto::message::{Answer, Refusal, ToClient};
-use grid_proto::{ClientId, Key, RequestId};
+use grid_proto::{ClientId, FailureKind, Key, RequestId};
 
 use crate::call::{CallId, State};
 use crate::machine::Scheduler;
@@ -46,8 +46,9 @@ impl Scheduler {
         reached
     }
 
+    /// What is lost with an actor is not to be had again: it would not be what it was.
     fn has_failed(&self, id: CallId) -> bool {
-        matches!(self.calls[id].state, State::Erred(_))
+        matches!(&self.calls[id].state, State::Erred(failure) if failure.kind != FailureKind::ActorLost)
     }
 
     /// Failed calls start over, as if they had never run.

@@ -111,6 +111,7 @@ impl Cause {
             FromWorker::FromTask { .. } => "a call of its own said something",
             FromWorker::Waits { .. } => "waits for calls of its own",
             FromWorker::Withdrawn { .. } => "gave it back",
+            FromWorker::ActorLost { .. } => "lost the actor",
             FromWorker::Heartbeat { .. } => "heartbeat",
             FromWorker::Leaving => "is leaving",
         };

@@ -185,7 +185,7 @@ impl Scheduler {
                 nesting: 0,
             };
             let priority = partial.parent.map_or(priority, |parent| nested(parent, priority));
-            let id = self.find_or_create(spec, task, &described, priority)?;
+            let id = self.find_or_create(client, spec, task, &described, priority)?;
             partial.position += 1;
             self.calls[id].staged += 1;
             partial.staged.push(id);
@@ -230,6 +230,7 @@ impl Scheduler {
     /// The call, if an equal one is known; else a new node.
     fn find_or_create(
         &mut self,
+        client: ClientId,
         spec: CallSpec,
         task: TaskId,
         described: &TaskDescription,
@@ -239,6 +240,7 @@ impl Scheduler {
             let known = &self.calls[id];
             let key_of = |position: usize| self.calls[known.dependencies[position]].key;
             let same = known.task == task
+                && self.instance_of(id) == spec.options.instance
                 && known.args.len() == spec.args.len()
                 && known.args.iter().zip(&spec.args).all(|(known, arg)| known.is(arg, key_of));
             if same {
@@ -252,7 +254,9 @@ impl Scheduler {
         }
         check_arguments(&spec, described)?;
         check_needs(&spec.options)?;
-        let (args, dependencies) = self.resolve_args(spec.args)?;
+        let (args, mut dependencies) = self.resolve_args(spec.args)?;
+        let instance = self.find_instance(&spec.options, task)?;
+        dependencies.extend(instance.actor());
         let retries = spec.options.retries.unwrap_or(self.tasks.of(task).retries);
         let id = self.calls.insert(Call {
             key: spec.key,
@@ -270,6 +274,7 @@ impl Scheduler {
             wishes: wishes(spec.options, retries),
             state: State::Released,
         });
+        self.actors.on_created(id, instance, client);
         self.counts.change(task, None, Some(&State::Released));
         for dependency in dependencies {
             self.calls[dependency].dependents.add(id);
@@ -294,6 +299,7 @@ impl Scheduler {
                 Arg::Key(key) => {
                     let unknown = || Refusal::UnknownKey { key: key.to_string() };
                     let id = self.calls.find(&key).ok_or_else(unknown)?;
+                    self.refuse_as_argument(id)?;
                     let known = match dependencies.len() <= SEARCHED_MAX {
                         true => dependencies.iter().position(|other| *other == id),
                         false => positions.get(&id).copied(),

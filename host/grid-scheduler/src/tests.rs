@@ -1,5 +1,6 @@
 //! Tests of the machine alone.
 
+mod actors;
 mod balance;
 mod coordination;
 mod deploy;

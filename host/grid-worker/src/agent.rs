@@ -14,6 +14,7 @@
 //! for calls of their own; each input is fetched once at
 //! a time however many calls wait for it.
 
+mod actors;
 mod fetches;
 mod job;
 mod waiting;
@@ -25,10 +26,11 @@ use grid_proto::message::{
     Assignment, FromWorker, Holder, Outcome, TaskDefinition, ToClient, ToWorker,
 };
 use grid_proto::{
-    Arg, Attempt, BundleHash, Failure, FailureKind, Key, Priority, Spent, TaskId, TaskLimits,
-    WorkerId,
+    Arg, Attempt, BundleHash, Failure, FailureKind, Instance, Key, Priority, Spent, TaskId,
+    TaskLimits, WorkerId,
 };
 
+use actors::Actors;
 use fetches::Fetches;
 use job::{Job, Needs};
 use waiting::Waiting;
@@ -87,6 +89,8 @@ pub struct Execution {
     pub args: Vec<Arg>,
     /// Limits that the caller asks for.
     pub limits: TaskLimits,
+    /// In which instance of its bundle; nothing else runs in an actor's meanwhile.
+    pub instance: Instance,
 }
 
 /// The pure machine of one worker.
@@ -104,6 +108,7 @@ pub struct Agent {
     dispatched: BTreeMap<(Key, Attempt), TaskId>,
     /// Those of them that wait for calls of their own.
     waiting: Waiting,
+    actors: Actors,
     /// What is in the store, with the attempt that made it; `None` for copies.
     held: BTreeMap<Key, Option<Attempt>>,
     fetches: Fetches,
@@ -128,6 +133,7 @@ impl Agent {
             ready: BTreeSet::new(),
             dispatched: BTreeMap::new(),
             waiting: Waiting::new(waiting_max),
+            actors: Actors::default(),
             held: BTreeMap::new(),
             fetches: Fetches::default(),
             loading: BTreeMap::new(),
@@ -214,7 +220,8 @@ impl Agent {
     }
 
     fn on_assigned(&mut self, assignment: Assignment) {
-        let Assignment { key, attempt, task, priority, args, inputs, limits } = assignment;
+        let Assignment { key, attempt, task, priority, args, inputs, limits, instance } =
+            assignment;
         let in_hand = self.jobs.get(&key).map(|job| job.attempt);
         if in_hand == Some(attempt) {
             // It came twice.
@@ -263,8 +270,9 @@ impl Agent {
                 waiting.insert(key);
             }
         }
+        needs.actor = self.actors.is_busy(instance);
         let ready = needs.is_empty();
-        let job = Job { attempt, task, definition, priority, args, limits, needs };
+        let job = Job { attempt, task, definition, priority, args, limits, instance, needs };
         self.forget(key);
         self.jobs.insert(key, job);
         if ready {
@@ -380,6 +388,7 @@ impl Agent {
     ) -> bool {
         let task = self.dispatched.remove(&(key, attempt));
         self.waiting.ended(key, attempt);
+        self.leave_actor(key, attempt);
         if let Some(task) = task {
             let average = self.durations_us.entry(task).or_insert(spent.wall_us);
             *average = (*average * 3 + spent.wall_us) / 4;
@@ -445,7 +454,12 @@ impl Agent {
             }
             self.ready.remove(&(priority, key));
             self.waiting.dispatched();
-            let freed = freed_inputs(&job.args, &self.held);
+            if self.actors.is_busy(job.instance) {
+                // One that was cancelled has not ended yet.
+                job.needs.actor = true;
+                continue;
+            }
+            let freed = freed_inputs(job, &self.held);
             if !freed.is_empty() {
                 // Freed while the call waited for something else.
                 let attempt = job.attempt;
@@ -456,6 +470,7 @@ impl Agent {
                 continue;
             }
             self.dispatched.insert((key, job.attempt), job.task);
+            self.actors.enter(job.instance, (key, job.attempt));
             let execution = Execution {
                 key,
                 attempt: job.attempt,
@@ -463,6 +478,7 @@ impl Agent {
                 priority,
                 args: std::mem::take(&mut job.args),
                 limits: job.limits,
+                instance: job.instance,
             };
             self.actions.push_back(Action::Execute(execution));
         }
@@ -507,13 +523,17 @@ impl Agent {
     }
 }
 
-/// Inputs that are not in the store.
-fn freed_inputs(args: &[Arg], held: &BTreeMap<Key, Option<Attempt>>) -> Vec<Key> {
+/// Inputs that are not in the store, and the actor if it is not here.
+fn freed_inputs(job: &Job, held: &BTreeMap<Key, Option<Attempt>>) -> Vec<Key> {
     let freed = |arg: &Arg| match arg {
         Arg::Key(input) if !held.contains_key(input) => Some(*input),
         Arg::Key(_) | Arg::Value(_) => None,
     };
-    args.iter().filter_map(freed).collect()
+    let actor = match job.instance {
+        Instance::Of(actor) if !held.contains_key(&actor) => Some(actor),
+        Instance::Of(_) | Instance::Fresh | Instance::Kept => None,
+    };
+    job.args.iter().filter_map(freed).chain(actor).collect()
 }
 
 #[cfg(test)]

@@ -8,8 +8,10 @@ use std::time::Duration;
 use grid_net::{Backoff, Connection, Endpoint, Inbox, Kind, NetError, Outbox, channel};
 use grid_proto::limits::INLINE_RESULT_BYTES_MAX;
 use grid_proto::message::{FromWorker, OUTPUT_TOLD_BYTES_MAX, Outcome, Registration, ToWorker};
-use grid_proto::{Arg, Attempt, BundleDescription, BundleHash, FailureKind, Key, Value};
-use grid_sandbox::{Bundle, CancelToken, Engine, EngineConfig};
+use grid_proto::{
+    Arg, Attempt, BundleDescription, BundleHash, Failure, FailureKind, Instance, Key, Value,
+};
+use grid_sandbox::{Actor, Bundle, CancelToken, Engine, EngineConfig};
 use grid_store::{Object, Store};
 use tokio::sync::mpsc;
 
@@ -47,6 +49,8 @@ pub struct Worker {
     slots: Slots,
     peers: Peers,
     bundles: BTreeMap<BundleHash, Arc<Bundle>>,
+    /// The actors in whose instances nobody is.
+    actors: BTreeMap<Key, Actor>,
     cancels: BTreeMap<(Key, Attempt), CancelToken>,
     started: Vec<(Key, Attempt)>,
     /// Bytes fetched from peers since the last heartbeat, and microseconds that it took.
@@ -98,6 +102,7 @@ impl Worker {
             store: Arc::default(),
             slots,
             bundles: BTreeMap::new(),
+            actors: BTreeMap::new(),
             cancels: BTreeMap::new(),
             started: Vec::new(),
             fetched: (0, 0),
@@ -231,7 +236,10 @@ impl Worker {
                     self.spawn(async move { Answer::Fetched(fetch.await) });
                 }
                 Action::HangUp { address } => self.peers.hang_up(&address),
-                Action::Drop(key) => self.store().remove(&key),
+                Action::Drop(key) => {
+                    self.store().remove(&key);
+                    end(self.actors.remove(&key));
+                }
                 Action::Load(hash) => {
                     let load = bundles::load(link.connection.clone(), self.engine.clone(), hash);
                     self.spawn(async move { Answer::Loaded(hash, load.await) });
@@ -289,14 +297,21 @@ impl Worker {
         self.cancels.insert((key, attempt), cancel.clone());
         let limits = self.config.engine.bounds.resolve(execution.task.limits, execution.limits);
         let session = bundle.uses_grid().then(|| self.open_session(&execution));
-        self.slots.submit(Work { execution, bundle, inputs, limits, cancel, session });
+        let actor = match execution.instance {
+            Instance::Of(actor) => self.actors.remove(&actor),
+            Instance::Fresh | Instance::Kept => None,
+        };
+        self.slots.submit(Work { execution, bundle, inputs, limits, cancel, session, actor });
     }
 
     fn on_done(&mut self, done: Done, link: &Link) {
-        let Done { key, attempt, outcome, spent, output } = done;
+        let Done { key, attempt, outcome, spent, output, instance, actor } = done;
         self.cancels.remove(&(key, attempt));
         self.sessions.remove(&(key, attempt));
         self.started.retain(|started| *started != (key, attempt));
+        if let (Instance::Of(of), None) = (instance, &actor) {
+            self.agent.on_actor_lost(of, why_lost(&outcome));
+        }
         match outcome {
             Ok(object) => {
                 let inline = inline(&object);
@@ -305,9 +320,11 @@ impl Worker {
                     self.send(link, FromWorker::Output { key, attempt, text });
                 }
                 let outcome = Outcome::Memory { meta: object.meta, inline };
-                if self.agent.on_executed(key, attempt, outcome, spent) {
+                let keep = self.agent.on_executed(key, attempt, outcome, spent);
+                if keep {
                     self.store().insert(key, object);
                 }
+                self.keep_actor(instance, actor, keep.then_some(key));
             }
             Err(failure) => {
                 let outcome = match failure.kind {
@@ -315,7 +332,22 @@ impl Worker {
                     _ => Outcome::Failed(failure),
                 };
                 self.agent.on_executed(key, attempt, outcome, spent);
+                self.keep_actor(instance, actor, None);
             }
+        }
+    }
+
+    /// What a call left of an instance stays if it is an actor that somebody wants; `made` is the
+    /// call's key if what it made is kept.
+    fn keep_actor(&mut self, instance: Instance, actor: Option<Actor>, made: Option<Key>) {
+        let key = match instance {
+            Instance::Fresh => return,
+            Instance::Kept => made,
+            Instance::Of(key) => Some(key).filter(|key| self.agent.holds(key)),
+        };
+        match (key, actor) {
+            (Some(key), Some(actor)) => drop(self.actors.insert(key, actor)),
+            (_, unwanted) => end(unwanted),
         }
     }
 
@@ -380,6 +412,24 @@ impl Worker {
 
     fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Frees an actor's memory, which may be much, elsewhere.
+fn end(actor: Option<Actor>) {
+    if let Some(actor) = actor {
+        tokio::task::spawn_blocking(move || drop(actor));
+    }
+}
+
+/// Why an actor did not survive one of its methods.
+fn why_lost(outcome: &Result<Object, Failure>) -> String {
+    match outcome {
+        Ok(_) => "its instance could not be kept".to_owned(),
+        Err(failure) => {
+            let task = failure.site.as_ref().map_or("a method", |site| site.task.as_str());
+            format!("`{task}` was stopped in it: {failure}")
+        }
     }
 }
 

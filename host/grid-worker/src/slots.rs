@@ -9,8 +9,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::{io, thread};
 
-use grid_proto::{Arg, Attempt, Failure, FailureKind, FailureSite, Key, Limits, Priority, Spent};
-use grid_sandbox::{Argument, Bundle, CallInfo, CallRequest, CancelToken, Engine, GridAccess};
+use grid_proto::{
+    Arg, Attempt, Failure, FailureKind, FailureSite, Instance, Key, Limits, Priority, Spent,
+};
+use grid_sandbox::{
+    Actor, Argument, Bundle, CallInfo, CallRequest, CancelToken, Engine, GridAccess,
+};
 use grid_store::Object;
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,6 +36,8 @@ pub(crate) struct Work {
     pub(crate) cancel: CancelToken,
     /// Its line to the scheduler, if its bundle uses one.
     pub(crate) session: Option<Arc<Session>>,
+    /// The actor whose method it is.
+    pub(crate) actor: Option<Actor>,
 }
 
 /// How it ended.
@@ -42,6 +48,9 @@ pub(crate) struct Done {
     pub(crate) spent: Spent,
     /// What it wrote, as people may read it.
     pub(crate) output: String,
+    pub(crate) instance: Instance,
+    /// The actor that it made, or that has survived it.
+    pub(crate) actor: Option<Actor>,
 }
 
 /// The slots of one worker.
@@ -153,9 +162,8 @@ impl Seats {
     fn run(&self) {
         while let Some(work) = self.next() {
             let call = (work.execution.key, work.execution.attempt);
-            let result = execute(&self.0, &work);
-            // The inputs' last reader may be this call: let them go before the next begins.
-            drop(work);
+            // The inputs' last reader may be this call: they go before the next begins.
+            let result = execute(&self.0, work);
             self.leave(call);
             if self.0.done.blocking_send(result).is_err() {
                 return;
@@ -248,8 +256,9 @@ impl Seats {
     }
 }
 
-fn execute(shared: &Shared, work: &Work) -> Done {
-    let Execution { key, attempt, task, args, .. } = &work.execution;
+fn execute(shared: &Shared, mut work: Work) -> Done {
+    let actor = work.actor.take();
+    let Execution { key, attempt, task, args, instance, .. } = &work.execution;
     let mut inputs = work.inputs.iter();
     let arguments: Option<Vec<_>> = args
         .iter()
@@ -262,16 +271,10 @@ fn execute(shared: &Shared, work: &Work) -> Done {
         .collect();
     let Some(arguments) = arguments else {
         let failure = Failure::new(FailureKind::LostData, "an input is not in this worker's store");
-        return Done {
-            key: *key,
-            attempt: *attempt,
-            outcome: Err(failure),
-            spent: Spent::default(),
-            output: String::new(),
-        };
+        return Done::without(&work.execution, failure, actor);
     };
     let grid = |session: &Arc<Session>| Arc::clone(session) as Arc<dyn GridAccess>;
-    let report = shared.engine.run(&CallRequest {
+    let request = CallRequest {
         bundle: &work.bundle,
         bundle_name: &task.bundle_name,
         task: task.index,
@@ -287,7 +290,17 @@ fn execute(shared: &Shared, work: &Work) -> Done {
         writes: &task.writes,
         cancel: work.cancel.clone(),
         grid: work.session.as_ref().map(grid),
-    });
+    };
+    let (report, actor) = match (*instance, actor) {
+        (Instance::Fresh, _) => (shared.engine.run(&request), None),
+        (Instance::Kept, _) => shared.engine.create(&request),
+        (Instance::Of(_), Some(actor)) => shared.engine.run_in(actor, &request),
+        (Instance::Of(_), None) => {
+            let message = "its actor is not on this worker";
+            let failure = Failure::new(FailureKind::ActorLost, message);
+            return Done::without(&work.execution, failure, None);
+        }
+    };
     let outcome = report.outcome.map(Object::new).map_err(|failure| Failure {
         site: Some(FailureSite {
             key: *key,
@@ -297,5 +310,28 @@ fn execute(shared: &Shared, work: &Work) -> Done {
         }),
         ..failure
     });
-    Done { key: *key, attempt: *attempt, outcome, spent: report.spent, output: report.output }
+    Done {
+        key: *key,
+        attempt: *attempt,
+        outcome,
+        spent: report.spent,
+        output: report.output,
+        instance: *instance,
+        actor,
+    }
+}
+
+impl Done {
+    /// It never began.
+    fn without(execution: &Execution, failure: Failure, actor: Option<Actor>) -> Self {
+        Self {
+            key: execution.key,
+            attempt: execution.attempt,
+            outcome: Err(failure),
+            spent: Spent::default(),
+            output: String::new(),
+            instance: execution.instance,
+            actor,
+        }
+    }
 }

@@ -2,6 +2,8 @@
 //! built by `cargo xtask test`, which also says where it is.
 
 #[cfg(test)]
+mod actors;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod command_line;

@@ -28,6 +28,7 @@ impl History {
             | FromWorker::FromTask { .. }
             | FromWorker::Waits { .. }
             | FromWorker::Withdrawn { .. }
+            | FromWorker::ActorLost { .. }
             | FromWorker::Leaving => {}
         }
     }

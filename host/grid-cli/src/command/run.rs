@@ -241,6 +241,7 @@ impl Run {
                 limits: TaskLimits { memory_bytes: self.memory, timeout_ms },
                 pins: self.pins(),
                 resources: self.resources.clone(),
+                ..CallOptions::default()
             },
         })
     }

@@ -97,6 +97,9 @@ pub(crate) struct SandboxArgs {
     /// Seconds that a call may wait for calls of its own, in all.
     #[arg(long, default_value_t = 86_400.0, value_name = "SECONDS")]
     waiting_timeout: f64,
+    /// Actors that may live at the same time; each keeps its sandbox.
+    #[arg(long, default_value_t = 64, value_name = "ACTORS")]
+    actors_max: usize,
     /// Where compiled bundles are kept. By default `~/.local/share/grid/state/native`.
     #[arg(long, env = "GRID_CACHE", value_name = "DIR")]
     cache_dir: Option<PathBuf>,
@@ -117,6 +120,7 @@ impl SandboxArgs {
         Ok(EngineConfig {
             bounds,
             waiting_max: self.waiting_max,
+            actors_max: self.actors_max,
             waiting_time_max: Duration::from_millis(milliseconds(self.waiting_timeout)?),
             grants: self.grants.clone(),
             cache_dir: Some(cache_dir.unwrap_or_else(|| default_state_dir().join("native"))),
@@ -137,6 +141,7 @@ impl SandboxArgs {
             format!("--timeout-max={}", self.timeout_max),
             format!("--waiting-max={}", self.waiting_max),
             format!("--waiting-timeout={}", self.waiting_timeout),
+            format!("--actors-max={}", self.actors_max),
         ];
         if let Some(directory) = &self.cache_dir {
             args.push(format!("--cache-dir={}", directory.display()));

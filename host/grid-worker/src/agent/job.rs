@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use grid_proto::message::TaskDefinition;
-use grid_proto::{Arg, Attempt, Key, Priority, TaskId, TaskLimits};
+use grid_proto::{Arg, Attempt, Instance, Key, Priority, TaskId, TaskLimits};
 
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -15,6 +15,7 @@ pub(crate) struct Job {
     /// Moves to the slot when the call is dispatched.
     pub(crate) args: Vec<Arg>,
     pub(crate) limits: TaskLimits,
+    pub(crate) instance: Instance,
     pub(crate) needs: Needs,
 }
 
@@ -23,10 +24,12 @@ pub(crate) struct Job {
 pub(crate) struct Needs {
     pub(crate) inputs: BTreeSet<Key>,
     pub(crate) bundle: bool,
+    /// Another method is in the instance.
+    pub(crate) actor: bool,
 }
 
 impl Needs {
     pub(crate) fn is_empty(&self) -> bool {
-        self.inputs.is_empty() && !self.bundle
+        self.inputs.is_empty() && !self.bundle && !self.actor
     }
 }

@@ -38,6 +38,7 @@ fn run(agent: &mut Agent, call: u8, attempt: u32, inputs: &[(u8, &[WorkerId])]) 
         args: inputs.iter().map(|(input, _)| Arg::Key(key(*input))).collect(),
         inputs: inputs.iter().map(|(input, from)| (key(*input), from.to_vec())).collect(),
         limits: TaskLimits::default(),
+        instance: Instance::Fresh,
     };
     agent.on_message(ToWorker::Run(vec![assignment]));
     settle(agent)
@@ -191,6 +192,7 @@ fn nested(agent: &mut Agent, call: u8, depth: i32) -> Vec<Action> {
         args: Vec::new(),
         inputs: Vec::new(),
         limits: TaskLimits::default(),
+        instance: Instance::Fresh,
     };
     agent.on_message(ToWorker::Run(vec![assignment]));
     settle(agent)

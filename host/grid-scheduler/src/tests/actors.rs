@@ -1,0 +1,173 @@
+//! Actors: where their methods run, in which order, and what becomes of them with their actor.
+
+use grid_proto::message::FromWorker;
+use grid_proto::{CallOptions, CallSpec, FailureKind, Instance};
+
+use super::grid::{ANN, BOB, Grid, call, key, typed, with_retries};
+use crate::Event;
+
+fn kept(number: u64) -> CallSpec {
+    let options = CallOptions { instance: Instance::Kept, ..CallOptions::default() };
+    CallSpec { options, ..call(number, &[]) }
+}
+
+fn method(number: u64, actor: u64, inputs: &[u64]) -> CallSpec {
+    let options = CallOptions { instance: Instance::Of(key(actor)), ..CallOptions::default() };
+    CallSpec { options, ..call(number, inputs) }
+}
+
+/// Two workers of two slots; Ann and Bob hold an actor, call 1, that is on the first of them.
+fn with_actor() -> Grid {
+    let mut grid = Grid::new();
+    grid.worker(1, 2);
+    let out = grid.submit(ANN, &[kept(1)], &[key(1)]);
+    assert_eq!(out.runs()[0].1.instance, Instance::Kept);
+    grid.worker(2, 2);
+    grid.finish(1, 1, 0, 8);
+    grid.submit(BOB, &[], &[key(1)]);
+    grid
+}
+
+#[test]
+fn methods_go_to_their_actor_one_at_a_time_and_in_order() {
+    let mut grid = with_actor();
+    let out = grid.submit(ANN, &[method(10, 1, &[]), method(11, 1, &[])], &[key(10), key(11)]);
+    assert_eq!(out.placed(), [(1, 10, 0)]);
+    let run = out.runs()[0].1;
+    assert_eq!((run.instance, run.args.len(), run.inputs.len()), (Instance::Of(key(1)), 0, 0));
+    assert_eq!(grid.submit(BOB, &[method(20, 1, &[])], &[key(20)]).placed(), []);
+    assert_eq!(grid.finish(1, 10, 0, 1).placed(), [(1, 11, 0)]);
+    assert_eq!(grid.finish(1, 11, 0, 1).placed(), [(1, 20, 0)]);
+    assert_eq!(grid.finish(1, 20, 0, 1).ready(BOB), [20]);
+}
+
+#[test]
+fn a_method_that_waits_for_an_input_holds_up_its_callers_methods_only() {
+    let mut grid = with_actor();
+    let input = grid.submit(ANN, &[call(5, &[])], &[key(5)]).placed();
+    let methods = [method(10, 1, &[5]), method(11, 1, &[])];
+    assert_eq!(grid.submit(ANN, &methods, &[key(10), key(11)]).placed(), []);
+    let explained = grid.calls().into_iter().find(|call| call.key == key(11)).unwrap();
+    assert!(explained.explanation.contains("1 methods are older"), "{}", explained.explanation);
+    assert_eq!(grid.submit(BOB, &[method(20, 1, &[])], &[key(20)]).placed(), [(1, 20, 0)]);
+    assert_eq!(grid.finish(1, 20, 0, 1).placed(), []);
+    assert_eq!(grid.finish(input[0].0, 5, 0, 1).placed(), [(1, 10, 0)]);
+    assert_eq!(grid.finish(1, 10, 0, 1).placed(), [(1, 11, 0)]);
+}
+
+#[test]
+fn a_method_that_fails_or_is_let_go_of_makes_way() {
+    let mut grid = with_actor();
+    let methods = [10, 11, 12].map(|number| method(number, 1, &[]));
+    grid.submit(ANN, &methods, &[key(10), key(11), key(12)]);
+    grid.say(ANN, grid_proto::message::FromClient::Release(vec![key(11)]));
+    let out = grid.fail(1, 10, 0, FailureKind::User);
+    assert_eq!(out.failed(ANN)[0].1.kind, FailureKind::User);
+    assert_eq!(out.placed(), [(1, 12, 0)]);
+    assert_eq!(grid.state(1), "memory");
+}
+
+#[test]
+fn with_its_worker_an_actor_and_all_its_methods_are_lost() {
+    let mut grid = with_actor();
+    let methods = [10, 11].map(|number| with_retries(method(number, 1, &[]), 3));
+    let reader = call(30, &[11]);
+    grid.submit(ANN, &[&methods[..], &[reader]].concat(), &[key(10), key(11), key(30)]);
+    let out = grid.tell(Event::WorkerGone(grid_proto::WorkerId(1)));
+    let failed = out.failed(ANN);
+    assert_eq!(failed.len(), 4, "{failed:?}");
+    assert!(failed.iter().all(|(_, failure)| failure.kind == FailureKind::ActorLost));
+    assert!(failed[0].1.message.ends_with("its worker `w1` is gone"), "{}", failed[0].1);
+    assert_eq!(out.placed(), [], "nothing of it is computed again");
+    let out = grid.submit(BOB, &[method(20, 1, &[])], &[key(20)]);
+    assert_eq!(out.failed(BOB)[0].1.kind, FailureKind::ActorLost);
+    let again = grid_proto::message::FromClient::Retry {
+        request: grid_proto::RequestId(9),
+        keys: vec![key(1), key(10)],
+    };
+    assert_eq!(grid.say(ANN, again).placed(), [], "it would not be what it was");
+    // The worker comes back, with its store.
+    let out = grid.register(3, "w1", 1, 2, vec![(key(1), super::grid::meta(8))]);
+    assert_eq!(out.freed(), [(3, 1)]);
+}
+
+#[test]
+fn the_method_that_ends_an_actor_says_how_and_the_others_say_so() {
+    let mut grid = with_actor();
+    let methods = [10, 11].map(|number| with_retries(method(number, 1, &[]), 3));
+    grid.submit(ANN, &methods, &[key(10), key(11)]);
+    let why = "its method `none` was stopped".to_owned();
+    let out = grid.hear(1, FromWorker::ActorLost { key: key(1), why });
+    assert_eq!(out.failed(ANN).iter().map(|(call, _)| *call).collect::<Vec<_>>(), [1, 11]);
+    assert!(out.failed(BOB)[0].1.message.ends_with("its method `none` was stopped"));
+    let out = grid.fail(1, 10, 0, FailureKind::Deadline { limit_ms: 1 });
+    assert_eq!(out.failed(ANN)[0].1.kind, FailureKind::Deadline { limit_ms: 1 });
+    assert_eq!(out.placed(), []);
+    // It comes twice, or from another worker.
+    let stale = grid.stale();
+    grid.hear(1, FromWorker::ActorLost { key: key(1), why: String::new() });
+    assert_eq!(grid.stale(), stale + 1);
+}
+
+#[test]
+fn an_actor_is_freed_when_nobody_wants_it_and_its_methods_have_ended() {
+    let mut grid = with_actor();
+    grid.submit(ANN, &[method(10, 1, &[])], &[key(10)]);
+    let release = |keys: &[u64]| {
+        grid_proto::message::FromClient::Release(keys.iter().map(|number| key(*number)).collect())
+    };
+    grid.say(BOB, release(&[1]));
+    assert_eq!(grid.say(ANN, release(&[1])).freed(), []);
+    assert_eq!(grid.finish(1, 10, 0, 1).freed(), [(1, 1)]);
+    grid.say(ANN, release(&[10]));
+    assert_eq!(grid.state(1), "unknown");
+}
+
+#[test]
+fn what_a_method_gave_is_not_computed_again() {
+    let mut grid = with_actor();
+    grid.submit(ANN, &[method(10, 1, &[])], &[key(10)]);
+    grid.finish(1, 10, 0, 100);
+    let out = grid.submit(ANN, &[call(11, &[10])], &[key(11)]);
+    let (worker, missing) = (out.placed()[0].0, vec![(key(10), grid_proto::WorkerId(1))]);
+    let attempt = grid_proto::Attempt(0);
+    let out = grid.hear(worker, FromWorker::MissingInputs { key: key(11), attempt, missing });
+    assert!(out.failed(ANN).iter().all(|(_, failure)| failure.kind == FailureKind::LostData));
+    assert_eq!((out.failed(ANN).len(), out.placed()), (2, vec![]));
+    assert_eq!(grid.state(1), "memory");
+}
+
+#[test]
+fn what_is_no_method_is_refused_in_words() {
+    let mut grid = with_actor();
+    let mut refused = |spec: CallSpec, what: &str| {
+        let out = grid.submit(ANN, std::slice::from_ref(&spec), &[spec.key]);
+        let refusal = out.refusal().unwrap();
+        assert!(refusal.contains(what), "{refusal}");
+    };
+    refused(method(10, 99, &[]), "is not known to the grid");
+    refused(call(10, &[1]), "cannot be an argument: call its methods");
+    let mut pinned = method(10, 1, &[]);
+    pinned.options.resources = vec![("GPU".to_owned(), grid_proto::Amount(10_000))];
+    refused(pinned, "runs where that is");
+    refused(CallSpec { options: kept(1).options, ..typed(1, &[1]) }, "taken by another recipe");
+    grid.submit(ANN, &[call(5, &[])], &[key(5)]);
+    let refusal = grid.submit(ANN, &[method(10, 5, &[])], &[key(10)]).refusal().unwrap();
+    assert!(refusal.contains("is no actor"), "{refusal}");
+}
+
+#[test]
+fn a_method_cannot_ask_to_run_elsewhere() {
+    let mut grid = with_actor();
+    grid.submit(ANN, &[method(10, 1, &[])], &[key(10)]);
+    grid.hear(1, FromWorker::ActorLost { key: key(1), why: "it left".to_owned() });
+    let finished = FromWorker::Finished {
+        key: key(10),
+        attempt: grid_proto::Attempt(0),
+        outcome: grid_proto::message::Outcome::Reschedule,
+        spent: grid_proto::Spent::default(),
+    };
+    let out = grid.hear(1, finished);
+    assert_eq!(out.failed(ANN)[0].1.kind, FailureKind::Rescheduled);
+    assert_eq!(out.placed(), []);
+}
