@@ -1,5 +1,6 @@
 //! Tests of the whole sandbox, with guests written as core modules in text.
 
+mod actors;
 mod faults;
 mod guest;
 mod limits;

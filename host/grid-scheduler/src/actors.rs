@@ -277,6 +277,11 @@ impl Scheduler {
         failure
     }
 
+    /// It is an actor that was there once: another one under its key would not be it.
+    pub(crate) fn has_lived(&self, id: CallId) -> bool {
+        self.actors.by_call.get(&id).is_some_and(|actor| !actor.home.is_empty())
+    }
+
     /// It is a method, and trying again is of no use.
     pub(crate) fn has_lost_its_actor(&self, id: CallId) -> bool {
         let method = self.actors.methods.get(&id);

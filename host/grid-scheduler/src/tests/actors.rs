@@ -1,7 +1,9 @@
 //! Actors: where their methods run, in which order, and what becomes of them with their actor.
 
+use std::collections::BTreeMap;
+
 use grid_proto::message::FromWorker;
-use grid_proto::{CallOptions, CallSpec, FailureKind, Instance};
+use grid_proto::{CallOptions, CallSpec, ClientId, FailureKind, Instance, Key};
 
 use super::grid::{ANN, BOB, Grid, call, key, typed, with_retries};
 use crate::Event;
@@ -170,4 +172,184 @@ fn a_method_cannot_ask_to_run_elsewhere() {
     let out = grid.hear(1, finished);
     assert_eq!(out.failed(ANN)[0].1.kind, FailureKind::Rescheduled);
     assert_eq!(out.placed(), []);
+}
+
+#[test]
+fn an_actor_that_was_cancelled_by_force_does_not_come_back() {
+    let mut grid = with_actor();
+    grid.submit(ANN, &[method(10, 1, &[])], &[key(10)]);
+    // A dataset keeps its name.
+    let operation =
+        grid_proto::coordination::DatasetOperation::Publish { keys: vec![key(1)], replace: false };
+    let operation =
+        grid_proto::coordination::Operation::Dataset { name: "counter".to_owned(), operation };
+    let request = grid_proto::RequestId(7);
+    grid.say(BOB, grid_proto::message::FromClient::Coordinate { request, operation });
+    let cancel = grid_proto::message::FromClient::Cancel { keys: vec![key(1)], force: true };
+    let out = grid.say(ANN, cancel);
+    assert_eq!((out.cancelled(), out.freed()), (vec![(1, 10, 0)], vec![(1, 1)]));
+    let retry = grid_proto::message::FromClient::Retry { request, keys: vec![key(1)] };
+    assert_eq!(grid.say(ANN, retry).placed(), []);
+    assert_eq!(grid.submit(ANN, &[kept(1)], &[key(1)]).placed(), []);
+    let out = grid.submit(ANN, &[method(11, 1, &[])], &[key(11)]);
+    assert_eq!(out.failed(ANN)[0].1.kind, FailureKind::Cancelled);
+}
+
+/// An attempt in a worker's hands.
+type InHand = (u32, u64, u32, Instance);
+
+/// Everything that may befall actors, in an order that a seed draws.
+struct Storm {
+    grid: Grid,
+    state: u64,
+    last: u64,
+    in_hand: Vec<InHand>,
+    actors: Vec<u64>,
+    callers: BTreeMap<u64, ClientId>,
+    /// The last method of each caller that each actor was given.
+    given: BTreeMap<(Key, ClientId), u64>,
+    methods_run: usize,
+    workers: Vec<u32>,
+}
+
+impl Storm {
+    fn below(&mut self, bound: usize) -> usize {
+        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.state >> 33) as usize % bound
+    }
+
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// What the machine sent: nothing runs twice, beside another in its actor, or too early.
+    fn note(&mut self, out: &super::grid::Out) {
+        let cancelled = out.cancelled();
+        self.in_hand
+            .retain(|(worker, call, attempt, _)| !cancelled.contains(&(*worker, *call, *attempt)));
+        for (worker, run) in out.runs() {
+            let call = super::grid::number(run.key);
+            if let Instance::Of(actor) = run.instance {
+                let busy = self.in_hand.iter().any(|(_, _, _, other)| *other == run.instance);
+                assert!(!busy, "two methods in one actor");
+                let caller = (actor, self.callers[&call]);
+                let before = self.given.insert(caller, call);
+                assert!(before < Some(call), "{call} after {before:?}");
+                self.methods_run += 1;
+            }
+            self.in_hand.push((worker, call, run.attempt.0, run.instance));
+        }
+    }
+
+    fn take(&mut self) -> Option<InHand> {
+        let count = self.in_hand.len();
+        (count > 0).then(|| {
+            let place = self.below(count);
+            self.in_hand.swap_remove(place)
+        })
+    }
+
+    fn submit_method(&mut self, client: ClientId) {
+        if self.actors.is_empty() {
+            return;
+        }
+        let place = self.below(self.actors.len());
+        let actor = self.actors[place];
+        let (input, number) = (self.next(), self.next());
+        self.callers.insert(number, client);
+        let calls = match self.below(3) {
+            0 => vec![call(input, &[]), method(number, actor, &[input])],
+            _ => vec![method(number, actor, &[])],
+        };
+        let out = self.grid.submit(client, &calls, &[key(number)]);
+        self.note(&out);
+    }
+
+    fn end(&mut self) {
+        let Some((worker, call, attempt, instance)) = self.take() else { return };
+        let out = match (self.below(6), instance) {
+            (0, _) => self.grid.fail(worker, call, attempt, FailureKind::User),
+            (1, Instance::Of(actor)) => {
+                let lost = FromWorker::ActorLost { key: actor, why: "a trap".to_owned() };
+                let out = self.grid.hear(worker, lost);
+                self.note(&out);
+                self.grid.fail(worker, call, attempt, FailureKind::Deadline { limit_ms: 1 })
+            }
+            _ => self.grid.finish(worker, call, attempt, 10),
+        };
+        self.note(&out);
+    }
+
+    fn replace_worker(&mut self) {
+        let place = self.below(self.workers.len());
+        let gone = self.workers[place];
+        self.in_hand.retain(|(worker, ..)| *worker != gone);
+        let out = self.grid.tell(Event::WorkerGone(grid_proto::WorkerId(gone)));
+        self.note(&out);
+        self.workers[place] = gone + 10;
+        let out = self.grid.worker(gone + 10, 2);
+        self.note(&out);
+    }
+
+    fn step(&mut self) {
+        let client = if self.below(2) == 0 { ANN } else { BOB };
+        match self.below(20) {
+            0..2 => {
+                let number = self.next();
+                self.actors.push(number);
+                let out = self.grid.submit(client, &[kept(number)], &[key(number)]);
+                self.note(&out);
+            }
+            2..9 => self.submit_method(client),
+            9..17 => self.end(),
+            17 | 18 => {
+                let keys = vec![key(1 + self.below(self.last as usize + 1) as u64)];
+                let message = match self.below(2) {
+                    0 => grid_proto::message::FromClient::Release(keys),
+                    _ => grid_proto::message::FromClient::Cancel { keys, force: false },
+                };
+                let out = self.grid.say(client, message);
+                self.note(&out);
+            }
+            _ => self.replace_worker(),
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_methods_run_once_alone_and_in_order() {
+    let mut methods_run = 0;
+    for seed in 0..60 {
+        let mut grid = Grid::new();
+        (1..=3).for_each(|id| drop(grid.worker(id, 2)));
+        let mut storm = Storm {
+            grid,
+            state: seed,
+            last: 0,
+            in_hand: Vec::new(),
+            actors: Vec::new(),
+            callers: BTreeMap::new(),
+            given: BTreeMap::new(),
+            methods_run: 0,
+            workers: vec![1, 2, 3],
+        };
+        (0..400).for_each(|_| storm.step());
+        while !storm.in_hand.is_empty() {
+            storm.end();
+        }
+        let unfinished = storm
+            .grid
+            .calls()
+            .into_iter()
+            .filter(|call| ["waiting", "queued", "processing"].contains(&call.state.as_str()));
+        assert_eq!(unfinished.count(), 0, "everything ends, seed {seed}");
+        let all: Vec<_> = (1..=storm.last).map(key).collect();
+        for client in [ANN, BOB] {
+            storm.grid.say(client, grid_proto::message::FromClient::Release(all.clone()));
+        }
+        assert_eq!(storm.grid.calls().len(), 0, "nothing is left, seed {seed}");
+        methods_run += storm.methods_run;
+    }
+    assert!(methods_run > 1_000, "{methods_run}");
 }

@@ -271,3 +271,69 @@ fn without_its_scheduler_nothing_waits_on() {
     agent.on_executed(key(1), Attempt(0), Outcome::Reschedule, Spent::default());
     assert!(settle(&mut agent).is_empty(), "nobody asked for it");
 }
+
+fn kept(agent: &mut Agent, call: u8) {
+    let assignment = Assignment { instance: Instance::Kept, ..assignment(call) };
+    agent.on_message(ToWorker::Run(vec![assignment]));
+    assert_eq!(executed(&settle(agent)), [(key(call), Attempt(0))]);
+    assert!(done(agent, call, 0).0);
+}
+
+fn method(agent: &mut Agent, call: u8, actor: u8) -> Vec<Action> {
+    let assignment = Assignment { instance: Instance::Of(key(actor)), ..assignment(call) };
+    agent.on_message(ToWorker::Run(vec![assignment]));
+    settle(agent)
+}
+
+fn assignment(call: u8) -> Assignment {
+    Assignment {
+        key: key(call),
+        attempt: Attempt(0),
+        task: TaskId(0),
+        priority: Priority { user: 0, submission: 0, position: u32::from(call), nesting: 0 },
+        args: Vec::new(),
+        inputs: Vec::new(),
+        limits: TaskLimits::default(),
+        instance: Instance::Fresh,
+    }
+}
+
+#[test]
+fn a_method_waits_until_a_cancelled_one_has_left_its_actor() {
+    let mut agent = Agent::new(2, 4);
+    agent.on_message(ToWorker::Welcome(OWN));
+    let task = self::agent().tasks[&TaskId(0)].as_ref().clone();
+    agent.on_message(ToWorker::Define(vec![task]));
+    agent.on_bundle(BUNDLE, Ok(()));
+    kept(&mut agent, 1);
+    assert_eq!(executed(&method(&mut agent, 2, 1)), [(key(2), Attempt(0))]);
+    agent.on_message(ToWorker::Cancel(vec![(key(2), Attempt(0))]));
+    assert_eq!(settle(&mut agent), [Action::Stop(key(2), Attempt(0))]);
+    assert_eq!(method(&mut agent, 3, 1), []);
+    // It had not begun, and leaves the actor as it was.
+    let (kept, actions) = done(&mut agent, 2, 0);
+    assert_eq!((kept, executed(&actions)), (false, vec![(key(3), Attempt(0))]));
+}
+
+#[test]
+fn that_an_actor_is_lost_is_told_before_the_end_of_its_method() {
+    let mut agent = agent();
+    kept(&mut agent, 1);
+    method(&mut agent, 2, 1);
+    agent.on_actor_lost(key(1), "a trap".to_owned());
+    let failure = Failure::new(FailureKind::Deadline { limit_ms: 1 }, "too long");
+    let outcome = Outcome::Failed(failure);
+    agent.on_executed(key(2), Attempt(0), outcome.clone(), Spent::default());
+    let finished =
+        FromWorker::Finished { key: key(2), attempt: Attempt(0), outcome, spent: Spent::default() };
+    let lost = FromWorker::ActorLost { key: key(1), why: "a trap".to_owned() };
+    let told = [Action::Send(lost), Action::Drop(key(1)), Action::Send(finished)];
+    assert_eq!(settle(&mut agent), told);
+    // What was on its way meanwhile finds nothing.
+    let missing = FromWorker::MissingInputs {
+        key: key(3),
+        attempt: Attempt(0),
+        missing: vec![(key(1), OWN)],
+    };
+    assert_eq!(method(&mut agent, 3, 1), [Action::Send(missing)]);
+}
