@@ -48,6 +48,8 @@ struct Method {
     actor: CallId,
     caller: ClientId,
     number: u64,
+    /// It has given a result, and changed its actor.
+    done: bool,
 }
 
 /// What a new call is to actors.
@@ -77,6 +79,21 @@ impl Actors {
         self.methods.contains_key(&id)
     }
 
+    /// Methods of it may still run, though they may not have started.
+    pub(crate) fn is_needed(&self, id: CallId) -> bool {
+        self.by_call.get(&id).is_some_and(|actor| !actor.lines.is_empty())
+    }
+
+    /// It has had a result: once more would be something else.
+    pub(crate) fn is_over(&self, id: CallId) -> bool {
+        self.has_lived(id) || self.methods.get(&id).is_some_and(|method| method.done)
+    }
+
+    /// It is an actor that was there once: another one under its key would not be it.
+    pub(crate) fn has_lived(&self, id: CallId) -> bool {
+        self.by_call.get(&id).is_some_and(|actor| !actor.home.is_empty())
+    }
+
     pub(crate) fn on_created(&mut self, id: CallId, role: Role, caller: ClientId) {
         match role {
             Role::None => {}
@@ -84,7 +101,7 @@ impl Actors {
             Role::MethodOf(actor) => {
                 let number = self.submitted;
                 self.submitted += 1;
-                self.methods.insert(id, Method { actor, caller, number });
+                self.methods.insert(id, Method { actor, caller, number, done: false });
                 let Some(actor) = self.by_call.get_mut(&actor) else { return };
                 // From now on, though it has not started: what comes later stays behind it.
                 actor.lines.entry(caller).or_default().insert((number, id));
@@ -94,7 +111,9 @@ impl Actors {
 
     /// A call is in this state from now on.
     pub(crate) fn on_state(&mut self, id: CallId, state: &State) {
-        let Some(Method { actor, caller, number }) = self.methods.get(&id) else { return };
+        let Some(method) = self.methods.get_mut(&id) else { return };
+        method.done |= matches!(state, State::Memory { .. });
+        let Method { actor, caller, number, .. } = method;
         self.stirred.insert(*actor);
         let Some(actor) = self.by_call.get_mut(actor) else { return };
         match state {
@@ -237,13 +256,13 @@ impl Scheduler {
         self.actors.is_actor(id) || self.actors.is_method(id)
     }
 
-    /// The last replica of what cannot be computed again is gone.
+    /// The last replica of what cannot be computed again is gone, or was freed.
     pub(crate) fn fail_for_good(&mut self, id: CallId) {
         let failure = match self.actors.is_actor(id) {
             true => self.lost_actor(id),
             false => {
-                let message = "the result went with the last worker that held it; a method of an \
-                               actor is not run again, because that would change the actor twice";
+                let message = "the result is gone from all workers; a method of an actor is not run \
+                               again, because that would change the actor twice";
                 let mut failure = Failure::new(FailureKind::LostData, message);
                 failure.site = Some(self.site(id, String::new()));
                 failure
@@ -269,17 +288,16 @@ impl Scheduler {
         let actor = self.actors.by_call.get(&id);
         let home = actor.map(|actor| actor.home.clone()).unwrap_or_default();
         let why = actor.and_then(|actor| actor.why.clone());
-        let why = why.unwrap_or_else(|| format!("its worker `{home}` is gone"));
+        let is_there = || self.workers.iter().any(|(_, worker)| worker.name == home);
+        let why = why.unwrap_or_else(|| match is_there() {
+            true => format!("`{home}` no longer has it; it is freed when nobody holds it"),
+            false => format!("its worker `{home}` is gone"),
+        });
         let label = &self.tasks.of(self.calls[id].task).label;
         let message = format!("the actor that `{label}` made is lost with what it knew: {why}");
         let mut failure = Failure::new(FailureKind::ActorLost, message);
         failure.site = Some(self.site(id, home));
         failure
-    }
-
-    /// It is an actor that was there once: another one under its key would not be it.
-    pub(crate) fn has_lived(&self, id: CallId) -> bool {
-        self.actors.by_call.get(&id).is_some_and(|actor| !actor.home.is_empty())
     }
 
     /// It is a method, and trying again is of no use.
@@ -329,7 +347,7 @@ impl Scheduler {
             let own = actor.lines.values().flatten().all(|turn| listed(turn) == Some(*id));
             ensure(own, "a line holds what is no method of its actor")?;
         }
-        for (id, Method { actor, caller, number }) in &self.actors.methods {
+        for (id, Method { actor, caller, number, .. }) in &self.actors.methods {
             ensure(self.calls.contains(*id), "a method is forgotten")?;
             let call = &self.calls[*id];
             ensure(call.dependencies.contains(actor), "a method does not depend on its actor")?;

@@ -115,7 +115,7 @@ impl Scheduler {
         self.check_state(id, call)?;
         if call.is_active() || call.in_memory() {
             let kept = call.is_wanted() || call.staged > 0 || self.to_release.contains(&id);
-            ensure(kept, "nobody wants it")?;
+            ensure(kept || self.actors.is_needed(id), "nobody wants it")?;
         }
         ensure(!self.waits_in_vain(call), "an input will never come")
     }

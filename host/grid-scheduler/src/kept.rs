@@ -92,6 +92,6 @@ impl Scheduler {
 
     pub(crate) fn is_cancelled(&self, id: CallId) -> bool {
         matches!(&self.calls[id].state, State::Erred(failure) if failure.kind == FailureKind::Cancelled)
-            && !self.has_lived(id)
+            && !self.actors.has_lived(id)
     }
 }

@@ -63,6 +63,9 @@ impl Scheduler {
             // A failure further up has settled it meanwhile, or nobody wants it any more.
             return;
         }
+        if self.actors.is_over(id) {
+            return self.fail_for_good(id);
+        }
         for input in self.calls[id].dependencies.clone() {
             self.calls[input].active_dependents += 1;
         }
@@ -183,7 +186,7 @@ impl Scheduler {
 
     /// Stops, frees and forgets a call that nobody wants; its inputs follow in this turn or the next.
     pub(crate) fn release_unwanted(&mut self, id: CallId) {
-        if !self.calls.contains(id) || self.calls[id].is_wanted() {
+        if !self.calls.contains(id) || self.calls[id].is_wanted() || self.actors.is_needed(id) {
             return;
         }
         let was_active = self.calls[id].is_active();

@@ -49,7 +49,7 @@ impl Scheduler {
     /// What is lost with an actor is not to be had again: it would not be what it was.
     fn has_failed(&self, id: CallId) -> bool {
         matches!(&self.calls[id].state, State::Erred(failure) if failure.kind != FailureKind::ActorLost)
-            && !self.has_lived(id)
+            && !self.actors.has_lived(id)
     }
 
     /// Failed calls start over, as if they had never run.

@@ -35,6 +35,8 @@ pub(crate) struct SimClient {
     salts: u64,
     /// Some of its calls are pinned or take resources.
     needs: bool,
+    /// Where actors are drawn from, if it makes any.
+    pub(crate) actors: Option<Rng>,
     pub(crate) cancels: bool,
     pub(crate) forces: bool,
 }
@@ -50,6 +52,7 @@ impl SimClient {
             dropped: Vec::new(),
             salts,
             needs,
+            actors: None,
             cancels,
             forces,
         }
@@ -99,7 +102,14 @@ impl SimClient {
         held: &[Key],
         rng: &mut Rng,
     ) -> Vec<FromClient> {
-        let mut graph = Graph::draw(held, self.salts, self.needs, rng);
+        // What is an actor is no argument.
+        let held: Vec<_> = held.iter().filter(|key| !oracle.is_actor(key)).copied().collect();
+        let mut graph = Graph::draw(&held, self.salts, self.needs, rng);
+        if let Some(rng) = &mut self.actors
+            && rng.chance(30)
+        {
+            graph.add_actor(rng);
+        }
         self.requests += 1;
         let request = RequestId(self.requests);
         if rng.chance(8) {

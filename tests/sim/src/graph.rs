@@ -2,7 +2,7 @@
 //! small range, so that clients often want the same work.
 
 use grid_proto::message::Submission;
-use grid_proto::{Arg, CallOptions, CallSpec, Codec, Key, RequestId, TaskRef, Value};
+use grid_proto::{Arg, CallOptions, CallSpec, Codec, Instance, Key, RequestId, TaskRef, Value};
 
 use crate::needs;
 use crate::rng::Rng;
@@ -42,6 +42,40 @@ impl Graph {
         roots.dedup();
         graph.wanted = roots;
         graph
+    }
+
+    /// An actor and methods of it, which read some of the other calls.
+    pub(crate) fn add_actor(&mut self, rng: &mut Rng) {
+        let others: Vec<_> = self.calls.iter().map(|call| call.key).collect();
+        let actor = self.add_unique(Kind::Actor, Instance::Kept, &[], rng);
+        for _ in 0..rng.range(1, 12) {
+            let inputs: Vec<_> = (0..rng.index(3))
+                .filter(|_| !others.is_empty())
+                .map(|_| rng.pick(&others))
+                .collect();
+            self.add_unique(Kind::Method, Instance::Of(actor), &inputs, rng);
+        }
+    }
+
+    fn add_unique(&mut self, kind: Kind, instance: Instance, inputs: &[Key], rng: &mut Rng) -> Key {
+        let key = Key(rng.bytes());
+        let value = Value { codec: Codec::Raw, bytes: Vec::new() };
+        let inputs_of = inputs.iter().map(|input| Arg::Key(*input));
+        let args = std::iter::once(Arg::Value(value)).chain(inputs_of).collect();
+        let options = CallOptions { instance, ..CallOptions::default() };
+        let task = self.task_number(kind.task(inputs.len()));
+        self.calls.push(CallSpec { key, task, args, options });
+        self.wanted.push(key);
+        key
+    }
+
+    fn task_number(&mut self, name: String) -> u32 {
+        let known = self.tasks.iter().position(|task| task.task == name);
+        let number = known.unwrap_or_else(|| {
+            self.tasks.push(TaskRef { bundle: BUNDLE, task: name });
+            self.tasks.len() - 1
+        });
+        u32::try_from(number).expect("tasks are few")
     }
 
     fn wide(&mut self, rng: &mut Rng) -> Vec<Key> {
@@ -108,14 +142,10 @@ impl Graph {
         if self.calls.iter().any(|call| call.key == key) {
             return key;
         }
-        let task = self.tasks.iter().position(|task| task.task == name).unwrap_or_else(|| {
-            self.tasks.push(TaskRef { bundle: BUNDLE, task: name });
-            self.tasks.len() - 1
-        });
+        let task = self.task_number(name);
         let priority = if rng.chance(10) { 1 } else { 0 };
         let (pins, resources) = needs::draw(self.needs, rng);
         let options = CallOptions { priority, pins, resources, ..CallOptions::default() };
-        let task = u32::try_from(task).expect("tasks are few");
         self.calls.push(CallSpec { key, task, args, options });
         key
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use grid_proto::{Arg, Attempt, Failure, FailureKind, Key, WorkerId};
+use grid_proto::{Arg, Attempt, Failure, FailureKind, Instance, Key, WorkerId};
 
 use crate::graph::Graph;
 use crate::needs::Needs;
@@ -30,6 +30,9 @@ pub(crate) struct Oracle {
     /// Attempts of a call that failed, as the scheduler was told.
     failed_attempts: BTreeMap<Key, BTreeSet<Attempt>>,
     cancelled: BTreeSet<Key>,
+    actors: BTreeSet<Key>,
+    methods_run: BTreeSet<Key>,
+    actors_lost: BTreeSet<Key>,
     /// Which connections were given an attempt.
     runs: BTreeMap<(Key, Attempt), BTreeSet<WorkerId>>,
     names: BTreeMap<WorkerId, String>,
@@ -44,7 +47,36 @@ impl Oracle {
             self.needs.on_submit(call);
             let name = &graph.tasks[call.task as usize].task;
             self.learn(call.key, name, &call.args, poison_percent);
+            match (call.options.instance, self.recipes.get_mut(&call.key)) {
+                (Instance::Kept, _) => drop(self.actors.insert(call.key)),
+                (Instance::Of(actor), Some(recipe)) => recipe.inputs.push(actor),
+                (Instance::Of(_), None) | (Instance::Fresh, _) => {}
+            }
         }
+    }
+
+    pub(crate) fn is_actor(&self, key: &Key) -> bool {
+        self.actors.contains(key)
+    }
+
+    /// A method begins: the only time, whatever becomes of its actor.
+    pub(crate) fn on_method(&mut self, method: Key) -> Result<(), String> {
+        match self.methods_run.insert(method) {
+            true => Ok(()),
+            false => Err(format!("{}: a method runs a second time", method.short())),
+        }
+    }
+
+    /// A method was stopped in this actor.
+    pub(crate) fn on_actor_lost(&mut self, actor: Key) {
+        self.actors_lost.insert(actor);
+    }
+
+    /// An actor is gone with its worker, or with a method of it.
+    fn is_actor_lost(&self, gone: &Key) -> bool {
+        let at = self.runs.range((*gone, Attempt(0))..=(*gone, Attempt(u32::MAX)));
+        let mut workers = at.flat_map(|(_, workers)| workers);
+        self.actors_lost.contains(gone) || workers.any(|worker| self.lost.contains(worker))
     }
 
     /// A call, and what it submits itself.
@@ -69,7 +101,7 @@ impl Oracle {
             Some(task::gathered(own?, children.collect::<Option<Vec<_>>>()?))
         };
         let expected = match kind {
-            Kind::Impure => None,
+            Kind::Impure | Kind::Actor | Kind::Method => None,
             Kind::Parent => gathered(),
             _ => own,
         };
@@ -165,6 +197,16 @@ impl Oracle {
         };
         if !self.leads_to(&site.key, key) {
             return broken("its cause is not behind it");
+        }
+        if failure.kind == FailureKind::ActorLost {
+            return match self.is_actor_lost(&site.key) {
+                true => Ok(()),
+                false => broken("it was not lost"),
+            };
+        }
+        if failure.kind == FailureKind::LostData && self.methods_run.contains(&site.key) {
+            // Its result was lost, or nobody could fetch it.
+            return Ok(());
         }
         if let FailureKind::KilledWorker { deaths } = &failure.kind {
             let really = |death: &grid_proto::Death| {

@@ -27,10 +27,22 @@ pub(crate) enum Kind {
     Killer,
     /// Submits calls of its own and waits for them.
     Parent,
+    /// Makes an actor.
+    Actor,
+    /// Runs in an actor's instance; now and then returns an error.
+    Method,
 }
 
-pub(crate) const KINDS: [Kind; 6] =
-    [Kind::Plain, Kind::Flaky, Kind::Poison, Kind::Impure, Kind::Killer, Kind::Parent];
+pub(crate) const KINDS: [Kind; 8] = [
+    Kind::Plain,
+    Kind::Flaky,
+    Kind::Poison,
+    Kind::Impure,
+    Kind::Killer,
+    Kind::Parent,
+    Kind::Actor,
+    Kind::Method,
+];
 
 impl Kind {
     fn label(self) -> &'static str {
@@ -41,6 +53,8 @@ impl Kind {
             Self::Impure => "impure",
             Self::Killer => "killer",
             Self::Parent => "parent",
+            Self::Actor => "actor",
+            Self::Method => "method",
         }
     }
 
@@ -51,6 +65,11 @@ impl Kind {
     pub(crate) fn of(task: &str) -> Option<Self> {
         let label = task.split('-').next()?;
         KINDS.into_iter().find(|kind| kind.label() == label)
+    }
+
+    /// Each call of it is like no other, and gives what cannot be told beforehand.
+    pub(crate) fn is_unique(self) -> bool {
+        matches!(self, Self::Impure | Self::Actor | Self::Method)
     }
 
     pub(crate) fn retries(self) -> u32 {
@@ -66,7 +85,7 @@ pub(crate) fn description() -> BundleDescription {
         doc: String::new(),
         parameters: (0..=inputs).map(parameter).collect(),
         output: "Blob".to_owned(),
-        pure: kind != Kind::Impure,
+        pure: !kind.is_unique(),
         retries: kind.retries(),
         limits: TaskLimits::default(),
         reads: Vec::new(),
@@ -130,7 +149,8 @@ pub(crate) fn user_error(
     let fails = match kind {
         Kind::Poison => lot(key, "poison", 0) < poison_percent,
         Kind::Flaky => lot(key, "flaky", attempt.0) < flaky_percent,
-        Kind::Plain | Kind::Impure | Kind::Killer | Kind::Parent => false,
+        Kind::Method => lot(key, "method", 0) < 10,
+        Kind::Plain | Kind::Impure | Kind::Killer | Kind::Parent | Kind::Actor => false,
     };
     fails.then(|| format!("injected into {} at attempt {attempt}", key.short()))
 }
@@ -149,7 +169,7 @@ pub(crate) fn duration_us(key: &Key, rng: &mut Rng) -> u64 {
 }
 
 pub(crate) fn key_of(kind: Kind, task: &str, args: &[Arg], rng: &mut Rng) -> Key {
-    if kind == Kind::Impure { Key(rng.bytes()) } else { call::pure_key(BUNDLE, task, args) }
+    if kind.is_unique() { Key(rng.bytes()) } else { call::pure_key(BUNDLE, task, args) }
 }
 
 /// A call that a parent submits.

@@ -63,6 +63,8 @@ fn runs_meet_what_they_are_for() {
         "FromTask",
         "ToTask",
         "Waits { ",
+        "ActorLost { ",
+        "instance: Of(",
     ] {
         assert!(seen(what) >= 3, "`{what}` is in {} of 100 runs", seen(what));
     }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use grid_proto::message::{FromWorker, Outcome, Registration, ToWorker};
 use grid_proto::{
-    Arg, Attempt, BundleHash, Codec, Failure, FailureKind, Key, ObjectMeta, Spent, Value, WorkerId,
+    Arg, Attempt, BundleHash, Codec, Failure, FailureKind, Instance, Key, ObjectMeta, Spent, Value,
+    WorkerId,
 };
 use grid_worker::agent::{Action, Agent, Execution};
 
@@ -239,6 +240,11 @@ impl SimWorker {
 
     fn execute(&mut self, execution: Execution, context: &mut Context<'_>) {
         assert!(self.bundles.contains(&execution.task.bundle), "dispatched without its bundle");
+        if let Instance::Of(actor) = execution.instance {
+            let inside = |other: &Executing| other.execution.instance == execution.instance;
+            assert!(!self.executing.values().any(inside), "two methods in one actor");
+            assert!(self.store.contains_key(&actor), "a method without its actor");
+        }
         let input = |arg: &Arg| match arg {
             Arg::Key(key) => self.store.get(key).map(|meta| (*key, meta.hash)),
             Arg::Value(_) => None,
@@ -328,6 +334,16 @@ impl SimWorker {
             true => Err(Failure::new(FailureKind::Cancelled, "stopped")),
             false => run(&execution, kind, (&inputs, nested.as_ref()), number, context),
         };
+        if let Instance::Of(actor) = execution.instance {
+            if let Err(broken) = context.oracle.on_method(key) {
+                panic!("{broken}");
+            }
+            // Half of those that fail were traps.
+            if stopped || (result.is_err() && context.rng.chance(50)) {
+                context.oracle.on_actor_lost(actor);
+                self.agent.on_actor_lost(actor, "stopped".to_owned());
+            }
+        }
         match result {
             Ok(hash) => {
                 context.oracle.on_produced(key, hash);

@@ -79,7 +79,13 @@ impl World {
         let (turns, salts) = (setup.pick(&[3, 10, 30]), setup.pick(&[1, 3, 10]));
         let client =
             |setup: &mut Rng| SimClient::new(setup.range(1, turns), salts, needs, cancels, forces);
-        let clients = (0..setup.range(1, 5)).map(|_| client(&mut setup)).collect();
+        let mut clients: Vec<_> = (0..setup.range(1, 5)).map(|_| client(&mut setup)).collect();
+        let mut actors = Rng::stream(seed, 6);
+        if actors.chance(30) {
+            for (stream, client) in (7..).zip(&mut clients) {
+                client.actors = Some(Rng::stream(seed, stream));
+            }
+        }
         Self {
             agenda: Agenda::default(),
             machine,

@@ -1,6 +1,6 @@
 //! Actors: where their methods run, in which order, and what becomes of them with their actor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use grid_proto::message::FromWorker;
 use grid_proto::{CallOptions, CallSpec, ClientId, FailureKind, Instance, Key};
@@ -126,6 +126,29 @@ fn an_actor_is_freed_when_nobody_wants_it_and_its_methods_have_ended() {
 }
 
 #[test]
+fn an_actor_stays_for_a_method_that_has_not_started() {
+    let mut grid = with_actor();
+    let release = |number| grid_proto::message::FromClient::Release(vec![key(number)]);
+    grid.say(BOB, release(1));
+    let submission = grid_proto::message::Submission {
+        tasks: super::grid::tasks(),
+        calls: vec![method(10, 1, &[])],
+        wanted: vec![key(10)],
+        ..Default::default()
+    };
+    // Both before the next turn.
+    let submit = grid_proto::message::FromClient::Submit(submission);
+    grid.machine.handle(grid.now, Event::Client(ANN, submit));
+    let out = grid.say(ANN, release(1));
+    assert_eq!((out.freed(), out.placed()), (vec![], vec![(1, 10, 0)]));
+    assert_eq!(grid.finish(1, 10, 0, 1).freed(), [(1, 1)]);
+    // Somebody who kept the key comes too late: another actor would not be it.
+    let out = grid.submit(BOB, &[method(20, 1, &[])], &[key(1), key(20)]);
+    assert_eq!((out.placed(), out.failed(BOB).len()), (vec![], 2));
+    assert_eq!(out.failed(BOB)[0].1.kind, FailureKind::ActorLost);
+}
+
+#[test]
 fn what_a_method_gave_is_not_computed_again() {
     let mut grid = with_actor();
     grid.submit(ANN, &[method(10, 1, &[])], &[key(10)]);
@@ -137,6 +160,14 @@ fn what_a_method_gave_is_not_computed_again() {
     assert!(out.failed(ANN).iter().all(|(_, failure)| failure.kind == FailureKind::LostData));
     assert_eq!((out.failed(ANN).len(), out.placed()), (2, vec![]));
     assert_eq!(grid.state(1), "memory");
+    // Nor when it was let go of and is asked for again.
+    grid.submit(ANN, &[method(20, 1, &[]), call(21, &[20])], &[key(20), key(21)]);
+    grid.finish(1, 20, 0, 1);
+    grid.finish(1, 21, 0, 1);
+    grid.say(ANN, grid_proto::message::FromClient::Release(vec![key(20)]));
+    assert_eq!(grid.state(20), "released");
+    let out = grid.submit(BOB, &[], &[key(20)]);
+    assert_eq!((out.failed(BOB)[0].1.kind.clone(), out.placed()), (FailureKind::LostData, vec![]));
 }
 
 #[test]
@@ -175,6 +206,17 @@ fn a_method_cannot_ask_to_run_elsewhere() {
 }
 
 #[test]
+fn a_worker_that_has_no_such_actor_loses_it() {
+    let mut grid = with_actor();
+    grid.submit(ANN, &[method(10, 1, &[])], &[key(10)]);
+    let (attempt, missing) = (grid_proto::Attempt(0), vec![(key(1), grid_proto::WorkerId(1))]);
+    let out = grid.hear(1, FromWorker::MissingInputs { key: key(10), attempt, missing });
+    assert_eq!((out.failed(ANN).len(), out.placed()), (2, vec![]));
+    let (_, failure) = out.failed(ANN)[1];
+    assert!(failure.message.contains("`w1` no longer has it"), "{failure}");
+}
+
+#[test]
 fn an_actor_that_was_cancelled_by_force_does_not_come_back() {
     let mut grid = with_actor();
     grid.submit(ANN, &[method(10, 1, &[])], &[key(10)]);
@@ -209,6 +251,8 @@ struct Storm {
     /// The last method of each caller that each actor was given.
     given: BTreeMap<(Key, ClientId), u64>,
     methods_run: usize,
+    /// Actors that were made.
+    made: BTreeSet<u64>,
     workers: Vec<u32>,
 }
 
@@ -238,6 +282,7 @@ impl Storm {
                 assert!(before < Some(call), "{call} after {before:?}");
                 self.methods_run += 1;
             }
+            assert!(!self.made.contains(&call), "an actor is made again");
             self.in_hand.push((worker, call, run.attempt.0, run.instance));
         }
     }
@@ -276,7 +321,12 @@ impl Storm {
                 self.note(&out);
                 self.grid.fail(worker, call, attempt, FailureKind::Deadline { limit_ms: 1 })
             }
-            _ => self.grid.finish(worker, call, attempt, 10),
+            _ => {
+                if instance == Instance::Kept {
+                    self.made.insert(call);
+                }
+                self.grid.finish(worker, call, attempt, 10)
+            }
         };
         self.note(&out);
     }
@@ -332,6 +382,7 @@ fn whatever_happens_methods_run_once_alone_and_in_order() {
             callers: BTreeMap::new(),
             given: BTreeMap::new(),
             methods_run: 0,
+            made: BTreeSet::new(),
             workers: vec![1, 2, 3],
         };
         (0..400).for_each(|_| storm.step());
