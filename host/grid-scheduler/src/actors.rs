@@ -6,15 +6,14 @@
 //! What an actor knew cannot be computed again: with its instance it fails, and with it every method
 //! that has not ended.
 
+mod loss;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use grid_proto::message::Refusal;
-use grid_proto::{
-    CallOptions, ClientId, Failure, FailureKind, Instance, Key, Pins, TaskId, WorkerId,
-};
+use grid_proto::{CallOptions, ClientId, Instance, Pins, TaskId, WorkerId};
 
-use crate::call::{CallId, State};
+use crate::call::{CallId, Queue, State};
 use crate::check::ensure;
 use crate::machine::Scheduler;
 
@@ -203,7 +202,7 @@ impl Scheduler {
     /// A method whose inputs are all there: it goes when it is its turn.
     pub(crate) fn line_up(&mut self, id: CallId) {
         let expected_us = self.tasks.of(self.calls[id].task).expected_us();
-        self.set_state(id, State::Queued { at: crate::call::Queue::Line, expected_us });
+        self.set_state(id, State::Queued { at: Queue::Line, expected_us });
     }
 
     /// Gives each actor that has no method in hand its next one, whether its worker has room or not:
@@ -236,83 +235,6 @@ impl Scheduler {
         {
             actor.home.clone_from(&worker.name);
         }
-    }
-
-    /// A worker says that an actor is gone.
-    pub(crate) fn on_actor_lost(&mut self, worker: WorkerId, key: Key, why: String) {
-        let held = |id: &CallId| self.calls[*id].holders().contains(&worker);
-        let id = self.calls.find(&key).filter(held);
-        let Some((id, actor)) = id.and_then(|id| Some((id, self.actors.by_call.get_mut(&id)?)))
-        else {
-            self.stale_messages += 1;
-            return;
-        };
-        actor.why = Some(why);
-        self.lose_replica(id, worker);
-    }
-
-    /// What cannot be computed again: an actor, and what its methods gave and changed.
-    pub(crate) fn happens_once(&self, id: CallId) -> bool {
-        self.actors.is_actor(id) || self.actors.is_method(id)
-    }
-
-    /// The last replica of what cannot be computed again is gone, or was freed.
-    pub(crate) fn fail_for_good(&mut self, id: CallId) {
-        let failure = match self.actors.is_actor(id) {
-            true => self.lost_actor(id),
-            false => {
-                let message = "the result is gone from all workers; a method of an actor is not run \
-                               again, because that would change the actor twice";
-                let mut failure = Failure::new(FailureKind::LostData, message);
-                failure.site = Some(self.site(id, String::new()));
-                failure
-            }
-        };
-        // Active for a moment, as whatever fails.
-        for input in self.calls[id].dependencies.clone() {
-            self.calls[input].active_dependents += 1;
-        }
-        self.set_state(id, State::Waiting { missing: 0 });
-        self.fail(id, Arc::new(failure));
-    }
-
-    /// A method went with the worker that had it in hand.
-    pub(crate) fn fail_with_actor(&mut self, method: CallId) {
-        if let Some(Method { actor, .. }) = self.actors.methods.get(&method) {
-            let failure = self.lost_actor(*actor);
-            self.fail(method, Arc::new(failure));
-        }
-    }
-
-    fn lost_actor(&self, id: CallId) -> Failure {
-        let actor = self.actors.by_call.get(&id);
-        let home = actor.map(|actor| actor.home.clone()).unwrap_or_default();
-        let why = actor.and_then(|actor| actor.why.clone());
-        let is_there = || self.workers.iter().any(|(_, worker)| worker.name == home);
-        let why = why.unwrap_or_else(|| match is_there() {
-            true => format!("`{home}` no longer has it; it is freed when nobody holds it"),
-            false => format!("its worker `{home}` is gone"),
-        });
-        let label = &self.tasks.of(self.calls[id].task).label;
-        let message = format!("the actor that `{label}` made is lost with what it knew: {why}");
-        let mut failure = Failure::new(FailureKind::ActorLost, message);
-        failure.site = Some(self.site(id, home));
-        failure
-    }
-
-    /// It is a method, and trying again is of no use.
-    pub(crate) fn has_lost_its_actor(&self, id: CallId) -> bool {
-        let method = self.actors.methods.get(&id);
-        method.is_some_and(|method| !self.calls[method.actor].in_memory())
-    }
-
-    /// A method asked to run elsewhere.
-    pub(crate) fn refuse_to_move(&mut self, id: CallId, worker: WorkerId) {
-        let message = "a method of an actor asked to run on another worker than its actor is";
-        let mut failure = Failure::new(FailureKind::Rescheduled, message);
-        let name = self.workers.of(worker).map(|worker| worker.name.clone());
-        failure.site = Some(self.site(id, name.unwrap_or_default()));
-        self.fail(id, Arc::new(failure));
     }
 
     pub(crate) fn explain_actor(&self, id: CallId) -> String {

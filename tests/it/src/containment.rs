@@ -120,7 +120,7 @@ async fn a_call_knows_itself_and_sees_no_files() {
 async fn ten_thousand_trapping_calls_leave_nothing_behind() {
     const CALLS: u64 = 10_000;
     const GROWTH_BYTES_MAX: u64 = 8 << 20;
-    let grid = Processes::up(&["--workers=2"]);
+    let grid = Processes::up(&["--workers=2", "--quarantine-after=0"]);
     let client = grid.client().await;
     client.deploy(&bundle_bytes("odd"), false).await.unwrap();
     // Warm: code is loaded, buffers have their size.
