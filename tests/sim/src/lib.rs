@@ -48,7 +48,7 @@ mod faults;
 mod graph;
 mod history;
 mod host;
-mod needs;
+mod invariants;
 mod nested;
 mod network;
 mod oracle;
@@ -63,4 +63,6 @@ mod users;
 mod worker;
 mod world;
 
+#[cfg(feature = "mutations")]
+pub use run::run_mutated;
 pub use run::{Broken, Summary, run};

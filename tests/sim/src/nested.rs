@@ -79,7 +79,11 @@ impl SimWorker {
                 (child, Err(message))
             }
             ToClient::Refused { error, .. } => panic!("a child was refused: {error}"),
-            ToClient::Accepted(_) | ToClient::Again(_) | ToClient::Topic { .. } | ToClient::Output { .. } | ToClient::Answer { .. } => return,
+            ToClient::Accepted(_)
+            | ToClient::Again(_)
+            | ToClient::Topic { .. }
+            | ToClient::Output { .. }
+            | ToClient::Answer { .. } => return,
         };
         let spoke = self.executing.iter_mut().find(|(_, executing)| {
             (executing.execution.key, executing.execution.attempt) == (key, attempt)
