@@ -84,7 +84,7 @@ impl Oracle {
         let (key, attempt) = (run.key, run.attempt);
         named("order", self.invariants.order.check_run(run))?;
         named("needs", self.invariants.needs.check_run(worker, &key))?;
-        self.invariants.hands.on_run(worker, key, attempt);
+        named("hands", self.invariants.hands.on_run(worker, key, attempt))?;
         self.runs.entry((key, attempt)).or_default().insert(worker);
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! What a worker was given it still has to run, or was told to stop: no attempt is given up in
-//! silence, and none is believed to run that has ended.
+//! silence, none is believed to run that has ended, and none is given anew that a worker may be at.
 
 use std::collections::BTreeSet;
 
@@ -11,17 +11,34 @@ use grid_proto::{Attempt, Key, WorkerId};
 #[derive(Debug, Default)]
 pub(crate) struct Hands {
     given: BTreeSet<(WorkerId, Key, Attempt)>,
+    /// Told to stop, and has not said that it ended.
+    stopping: BTreeSet<(Key, Attempt, WorkerId)>,
 }
 
 impl Hands {
-    pub(crate) fn on_run(&mut self, worker: WorkerId, key: Key, attempt: Attempt) {
+    pub(crate) fn on_run(
+        &mut self,
+        worker: WorkerId,
+        key: Key,
+        attempt: Attempt,
+    ) -> Result<(), String> {
         self.given.insert((worker, key, attempt));
+        let any = (key, attempt, WorkerId(0))..=(key, attempt, WorkerId(u32::MAX));
+        match self.stopping.range(any).next() {
+            None => Ok(()),
+            Some((_, _, at)) => {
+                let key = key.short();
+                Err(format!("{key} at {attempt} was given anew while worker {at} may be at it"))
+            }
+        }
     }
 
     pub(crate) fn on_to_worker(&mut self, worker: WorkerId, message: &ToWorker) {
         if let ToWorker::Cancel(attempts) = message {
             for (key, attempt) in attempts {
-                self.given.remove(&(worker, *key, *attempt));
+                if self.given.remove(&(worker, *key, *attempt)) {
+                    self.stopping.insert((*key, *attempt, worker));
+                }
             }
         }
     }
@@ -32,11 +49,13 @@ impl Hands {
         | FromWorker::Withdrawn { key, attempt } = message
         {
             self.given.remove(&(worker, *key, *attempt));
+            self.stopping.remove(&(*key, *attempt, worker));
         }
     }
 
     pub(crate) fn on_worker_lost(&mut self, worker: WorkerId) {
         self.given.retain(|(given, ..)| *given != worker);
+        self.stopping.retain(|(.., stopping)| *stopping != worker);
     }
 
     /// All that the scheduler wanted done was told.
