@@ -25,10 +25,14 @@ impl Deaths {
 impl Oracle {
     /// A call failed because of these deaths.
     pub(crate) fn charge(&mut self, key: Key, charged: &[Death]) -> Result<(), String> {
-        let Self { runs, invariants, .. } = self;
+        let Self { runs, names, lost, invariants, .. } = self;
         let deaths = &mut invariants.deaths;
         for death in charged {
-            for worker in runs.get(&(key, death.attempt)).into_iter().flatten() {
+            let meant = |worker: &&WorkerId| {
+                lost.contains(worker) && names.get(worker) == Some(&death.worker)
+            };
+            let given = runs.get(&(key, death.attempt)).into_iter().flatten();
+            for worker in given.filter(meant) {
                 let calls = deaths.charged.entry(*worker).or_default();
                 calls.insert(key);
                 let slots = deaths.slots.get(worker).copied().unwrap_or_default();
