@@ -7,7 +7,8 @@ use crate::run::{Run, cargo, root, target};
 use crate::{guests, tidy};
 
 /// The workspaces of the checkout beside the main one.
-const OTHER_WORKSPACES: [&str; 2] = ["examples/Cargo.toml", "tests/guests/Cargo.toml"];
+const OTHER_WORKSPACES: [&str; 3] =
+    ["examples/Cargo.toml", "tests/guests/Cargo.toml", "tests/fuzz/Cargo.toml"];
 
 /// ONE selection for lints and tests, so that nothing is built for other features: the generator of
 /// the bindings, and the mistakes that the simulator must find. `grid` as it is installed has neither.
@@ -35,9 +36,7 @@ impl Test {
             let examples = runner(&["--manifest-path", "examples/Cargo.toml", "--workspace"]);
             examples.env("CARGO_TARGET_DIR", examples_target()).run()?;
         }
-        with_paths(runner(&["--workspace"]).args(FEATURES))
-            .args(&self.args)
-            .run()?;
+        with_paths(runner(&["--workspace"]).args(FEATURES)).args(&self.args).run()?;
         if self.args.is_empty() { doc_tests() } else { Ok(()) }
     }
 }

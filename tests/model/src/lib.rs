@@ -9,10 +9,12 @@
 //! three an operation, so that a fuzzer can look for them by coverage:
 //!
 //! ```console
-//! $ cd tests && cargo +nightly fuzz run operations     # and `frames`; see tests/fuzz
+//! $ cargo install cargo-fuzz
+//! $ cargo +nightly fuzz run --fuzz-dir tests/fuzz operations     # or `frames`
 //! ```
 //!
-//! The fuzzer's corpus, `tests/fuzz/corpus`, is run by the ordinary tests.
+//! The fuzzer's corpus, `tests/fuzz/corpus`, is run by the ordinary tests; what the fuzzer adds to it
+//! is worth keeping where it reaches something new.
 
 pub mod frames;
 pub mod graph;
