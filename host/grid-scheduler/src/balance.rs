@@ -12,6 +12,7 @@ use grid_proto::message::ToWorker;
 
 use crate::call::{CallId, State};
 use crate::machine::Scheduler;
+use crate::mutation::Mutation;
 use crate::placement::{TRANSFER_LATENCY_US, suits};
 
 /// Moves of one round; the next round goes on.
@@ -44,13 +45,14 @@ impl Scheduler {
         let (_, victim) = self.workers.most_backlogged()?;
         let thief_state = self.workers.of(thief)?;
         let mut ahead_us = victim.load_us;
+        let names_matter = !self.mutated(Mutation::PinsIgnored);
         for id in victim.backlog.unbound().take(LOOKED_AT_MAX) {
             let call = &self.calls[id];
             let inputs = self.inputs(id);
             let there =
                 inputs.at(thief, thief_state).expected_start_us(self.bandwidth.bytes_per_us());
             if victim.per_slot(ahead_us) > there
-                && suits(thief_state, call.needs(), true, inputs.bytes())
+                && suits(thief_state, call.needs(), names_matter, inputs.bytes())
             {
                 return Some(id);
             }

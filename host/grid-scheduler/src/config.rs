@@ -45,6 +45,9 @@ pub struct Config {
     pub coordination_bytes_max: u64,
     /// Mixed into the hash of the key index, so that no client can aim at its buckets.
     pub seed: u64,
+    /// A mistake that the simulator shall find.
+    #[cfg(feature = "mutations")]
+    pub mutation: Option<crate::Mutation>,
 }
 
 impl Default for Config {
@@ -64,6 +67,8 @@ impl Default for Config {
             story_steps_max: 20_000,
             coordination_bytes_max: 256 << 20,
             seed: 0,
+            #[cfg(feature = "mutations")]
+            mutation: None,
         }
     }
 }

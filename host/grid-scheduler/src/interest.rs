@@ -6,6 +6,7 @@ use grid_proto::{ClientId, Key, WorkerId};
 
 use crate::call::{CallId, State};
 use crate::machine::Scheduler;
+use crate::mutation::Mutation;
 
 impl Scheduler {
     /// A client holds a future on this call from now on. Says whether it did not before.
@@ -30,6 +31,7 @@ impl Scheduler {
         }
         match self.calls[id].state {
             State::Released => self.activate(id),
+            _ if self.mutated(Mutation::LateClientNotTold) => {}
             State::Memory { .. } | State::Erred(_) => self.announce_to(client, id, None),
             State::Waiting { .. } | State::Queued { .. } | State::Processing(_) => {}
         }
@@ -68,7 +70,9 @@ impl Scheduler {
             self.calls[*id].clients.retain(|other| *other != client);
         }
         // In the turns to come: there may be a million.
-        self.to_release.extend(gone.wants.into_iter().rev());
+        if !self.mutated(Mutation::GoneClientWants) {
+            self.to_release.extend(gone.wants.into_iter().rev());
+        }
         self.forget_client(client);
     }
 

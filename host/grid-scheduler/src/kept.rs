@@ -9,6 +9,7 @@ use grid_proto::{Failure, FailureKind};
 
 use crate::call::{CallId, Processing, State};
 use crate::machine::Scheduler;
+use crate::mutation::Mutation;
 
 impl Scheduler {
     /// One more reason to keep a call; it is computed if it is not.
@@ -37,8 +38,9 @@ impl Scheduler {
 
     /// A call has ended: that it was detached is no reason to keep it any more.
     pub(crate) fn end_detachment(&mut self, id: CallId) {
+        let kept = self.mutated(Mutation::DetachmentKept);
         let call = &mut self.calls[id];
-        if std::mem::take(&mut call.detached) {
+        if std::mem::take(&mut call.detached) && !kept {
             call.kept -= 1;
         }
     }

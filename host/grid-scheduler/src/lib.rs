@@ -50,6 +50,7 @@ mod interest;
 mod kept;
 mod lifecycle;
 mod machine;
+mod mutation;
 mod outcome;
 mod placement;
 mod quarantine;
@@ -65,6 +66,8 @@ mod workers;
 pub use config::{Config, Now};
 pub use event::{Action, Event};
 pub use machine::Scheduler;
+#[cfg(feature = "mutations")]
+pub use mutation::Mutation;
 
 #[cfg(test)]
 mod tests;

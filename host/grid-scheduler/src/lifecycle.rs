@@ -9,6 +9,7 @@ use smallvec::smallvec;
 
 use crate::call::{CallId, Processing, State};
 use crate::machine::Scheduler;
+use crate::mutation::Mutation;
 use crate::story::Cause;
 
 impl Scheduler {
@@ -107,10 +108,14 @@ impl Scheduler {
         let Some(processing) = self.calls[id].processing() else { return };
         let Processing { worker, expected_us, executing, withdrawing } = processing;
         self.set_state(id, State::Released);
+        let raised = !self.mutated(Mutation::AttemptNotRaised);
         let call = &mut self.calls[id];
-        call.attempt = call.attempt.next();
+        if raised {
+            call.attempt = call.attempt.next();
+        }
         self.withdrawing -= usize::from(withdrawing);
         let needs = call.needs().cloned();
+        let needs = needs.filter(|_| !self.mutated(Mutation::ResourcesKept));
         self.workers.change(worker, |worker| {
             worker.in_hand.remove(&id);
             worker.waiting.remove(&id);
@@ -137,7 +142,7 @@ impl Scheduler {
         self.add_holder(id, worker);
         self.note_home(id, worker);
         self.announce(id, inline);
-        if self.calls[id].active_dependents > 0 {
+        if self.calls[id].active_dependents > 0 && !self.mutated(Mutation::MissingNotCountedDown) {
             for dependent in self.calls[id].dependents.to_list() {
                 if let State::Waiting { missing } = &mut self.calls[dependent].state {
                     *missing -= 1;
@@ -166,7 +171,8 @@ impl Scheduler {
             self.announce(id, None);
             let waiting =
                 |dependent: &CallId| matches!(self.calls[*dependent].state, State::Waiting { .. });
-            stack.extend(self.calls[id].dependents.iter().filter(waiting));
+            let dependents = self.calls[id].dependents.iter().filter(waiting);
+            stack.extend(dependents.filter(|_| !self.mutated(Mutation::DependentsNotFailed)));
             ended.push(id);
         }
         for id in ended {
@@ -184,9 +190,17 @@ impl Scheduler {
         }
     }
 
+    fn is_wanted(&self, id: CallId) -> bool {
+        let call = &self.calls[id];
+        match self.mutated(Mutation::WantedFreed) {
+            true => call.active_dependents > 0 || call.kept > 0,
+            false => call.is_wanted(),
+        }
+    }
+
     /// Stops, frees and forgets a call that nobody wants; its inputs follow in this turn or the next.
     pub(crate) fn release_unwanted(&mut self, id: CallId) {
-        if !self.calls.contains(id) || self.calls[id].is_wanted() || self.actors.is_needed(id) {
+        if !self.calls.contains(id) || self.is_wanted(id) || self.actors.is_needed(id) {
             return;
         }
         let was_active = self.calls[id].is_active();
@@ -196,7 +210,7 @@ impl Scheduler {
             return;
         }
         self.leave_state(id);
-        if was_active {
+        if was_active && !self.mutated(Mutation::DependentsLeaked) {
             for input in self.calls[id].dependencies.clone() {
                 self.calls[input].active_dependents -= 1;
                 self.to_release.push(input);
@@ -220,8 +234,12 @@ impl Scheduler {
         match &self.calls[id].state {
             State::Processing(Processing { worker, .. }) => {
                 let worker = *worker;
-                self.fences.pass(&key, attempt);
-                self.send_worker(worker, ToWorker::Cancel(vec![(key, attempt)]));
+                if !self.mutated(Mutation::FenceForgotten) {
+                    self.fences.pass(&key, attempt);
+                }
+                if !self.mutated(Mutation::CancelNotTold) {
+                    self.send_worker(worker, ToWorker::Cancel(vec![(key, attempt)]));
+                }
                 self.leave_worker(id);
             }
             State::Queued { .. } => self.dequeue(id),
@@ -238,7 +256,9 @@ impl Scheduler {
             if let Some(worker) = self.workers.of_mut(holder) {
                 worker.holds.remove(&id);
                 worker.held_bytes = worker.held_bytes.saturating_sub(size);
-                self.send_worker(holder, ToWorker::Free(vec![key]));
+                if !self.mutated(Mutation::FreeNotTold) {
+                    self.send_worker(holder, ToWorker::Free(vec![key]));
+                }
             }
         }
     }
@@ -289,10 +309,12 @@ impl Scheduler {
                 }
             }
         }
-        match self.calls[id].is_wanted() {
-            true if self.happens_once(id) => self.fail_for_good(id),
-            true => self.activate(id),
-            false => self.release_unwanted(id),
+        if !self.calls[id].is_wanted() {
+            self.release_unwanted(id);
+        } else if self.happens_once(id) {
+            self.fail_for_good(id);
+        } else if !self.mutated(Mutation::LostNotRecomputed) {
+            self.activate(id);
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::coordination::Coordination;
 use crate::counts::Counts;
 use crate::event::{Action, Event};
 use crate::fences::Fences;
+use crate::mutation::Mutation;
 use crate::outcome::Leaving;
 use crate::placement::Bandwidth;
 use crate::sessions::Sessions;
@@ -311,6 +312,9 @@ impl Scheduler {
         }
         for client in self.calls[id].clients.clone() {
             self.announce_to(client, id, inline);
+            if self.mutated(Mutation::OneClientTold) {
+                return;
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use grid_proto::{
 
 use crate::call::{CallId, State};
 use crate::machine::Scheduler;
+use crate::mutation::Mutation;
 use crate::worker::Worker;
 
 /// Why a worker is no longer there.
@@ -30,7 +31,7 @@ impl Scheduler {
     ) -> Option<CallId> {
         let found = self.calls.find(&key).filter(|id| {
             let call = &self.calls[*id];
-            call.attempt == attempt
+            (call.attempt == attempt || self.mutated(Mutation::StaleAccepted))
                 && call.processing().is_some_and(|processing| processing.worker == worker)
         });
         if found.is_none() {
@@ -94,6 +95,7 @@ impl Scheduler {
         self.count_strike(id, &name, &failure);
         if may_be_retried(&failure.kind)
             && !self.has_lost_its_actor(id)
+            && !self.mutated(Mutation::RetryForgotten)
             && let Some(wishes) = &mut self.calls[id].wishes
             && wishes.retries_left > 0
         {
@@ -159,6 +161,7 @@ impl Scheduler {
     pub(crate) fn on_holds(&mut self, worker: WorkerId, keys: &[Key]) {
         for key in keys {
             match self.calls.find(key) {
+                Some(_) if self.mutated(Mutation::CopyForgotten) => {}
                 Some(id) if self.calls[id].in_memory() => self.add_holder(id, worker),
                 _ => self.free_stray(worker, *key),
             }
@@ -213,18 +216,20 @@ impl Scheduler {
                 self.fail_with_actor(call);
                 continue;
             }
-            if executing.contains(&call) {
+            if executing.contains(&call) || self.mutated(Mutation::AllInHandCharged) {
                 self.on_death(call, &worker.name);
             } else {
                 self.start_over(call);
             }
         }
         for call in worker.holds {
-            if self.calls.contains(call) {
+            if self.calls.contains(call) && !self.mutated(Mutation::HolderKept) {
                 self.lose_replica(call, id);
             }
         }
-        self.rehouse(id, worker.backlog.iter());
+        if !self.mutated(Mutation::BacklogNotRehoused) {
+            self.rehouse(id, worker.backlog.iter());
+        }
         self.reassign_inspections(id);
     }
 
@@ -247,9 +252,11 @@ impl Scheduler {
     /// The worker died while it executed this call.
     fn on_death(&mut self, id: CallId, worker: &str) {
         let attempt = self.calls[id].attempt;
+        let allowed = self.config.allowed_failures;
+        let allowed = allowed - usize::from(self.mutated(Mutation::DeathTooFew));
         let deaths = &mut self.calls[id].wishes_mut().deaths;
         deaths.push(Death { worker: worker.to_owned(), attempt });
-        if deaths.len() <= self.config.allowed_failures {
+        if deaths.len() <= allowed {
             self.start_over(id);
             return;
         }
@@ -268,7 +275,9 @@ impl Scheduler {
 
     /// A worker gave back what it had not begun.
     pub(crate) fn on_withdrawn(&mut self, worker: WorkerId, key: Key, attempt: Attempt) {
-        if let Some(id) = self.current(worker, key, attempt) {
+        if let Some(id) = self.current(worker, key, attempt)
+            && !self.mutated(Mutation::WithdrawnDropped)
+        {
             self.start_over(id);
         }
     }

@@ -10,6 +10,7 @@ use grid_proto::{Failure, FailureKind, WorkerId};
 use crate::call::{CallId, Needs, Queue, State};
 use crate::config::Config;
 use crate::machine::Scheduler;
+use crate::mutation::Mutation;
 use crate::worker::Worker;
 
 /// What a transfer costs however small it is.
@@ -245,13 +246,20 @@ impl Scheduler {
     fn next_for(&self, worker: WorkerId) -> Option<CallId> {
         let state = self.workers.of(worker)?;
         let roomy = state.has_room(&self.config);
-        let next = state.next_held_back().into_iter().chain(self.unbound.first().copied());
+        let unbound = match self.mutated(Mutation::OrderReversed) {
+            true => self.unbound.last(),
+            false => self.unbound.first(),
+        };
+        let next = state.next_held_back().into_iter().chain(unbound.copied());
         let next = next.filter(|(priority, _)| roomy || priority.nesting < 0).min();
         next.map(|(_, id)| id)
     }
 
     /// The workers or what they offer have changed: calls that nobody could run are looked at anew.
     pub(crate) fn house_the_homeless(&mut self) {
+        if self.mutated(Mutation::HomelessForgotten) {
+            return;
+        }
         for (_, id) in std::mem::take(&mut self.homeless) {
             self.set_state(id, State::Waiting { missing: 0 });
             self.enqueue(id);

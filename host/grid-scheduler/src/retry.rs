@@ -8,6 +8,7 @@ use grid_proto::{ClientId, FailureKind, Key, RequestId};
 
 use crate::call::{CallId, State};
 use crate::machine::Scheduler;
+use crate::mutation::Mutation;
 
 impl Scheduler {
     pub(crate) fn on_retry(&mut self, client: ClientId, request: RequestId, keys: &[Key]) {
@@ -70,6 +71,9 @@ impl Scheduler {
             }
             self.set_state(*id, State::Released);
             let key = self.calls[*id].key;
+            if self.mutated(Mutation::AgainNotTold) {
+                continue;
+            }
             for client in self.calls[*id].clients.clone() {
                 self.send_client(client, ToClient::Again(vec![key]));
             }

@@ -10,6 +10,7 @@ use crate::call::{CallId, Processing, State};
 use crate::check::ensure;
 use crate::event::Action;
 use crate::machine::Scheduler;
+use crate::mutation::Mutation;
 
 /// The host numbers its connections below it.
 const FIRST: u32 = 1 << 31;
@@ -128,6 +129,9 @@ impl Scheduler {
 
     /// The call's attempt is over.
     pub(crate) fn end_session(&mut self, call: CallId) {
+        if self.mutated(Mutation::SessionNotEnded) {
+            return;
+        }
         if let Some(client) = self.sessions.by_call.remove(&call) {
             self.sessions.by_client.remove(&client);
             self.sessions.ended.push(client);

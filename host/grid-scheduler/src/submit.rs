@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use crate::call::{Argument, Call, CallId, Needs, State, Wishes};
 use crate::dependents::Dependents;
 use crate::machine::Scheduler;
+use crate::mutation::Mutation;
 use crate::sessions::nested;
 
 /// Names of workers, and resources, that one call may list.
@@ -145,7 +146,7 @@ impl Scheduler {
                 false => self.act_on_interest(starting.client, id),
             }
         } else if let Some(id) = starting.staged.next() {
-            self.calls[id].staged -= 1;
+            self.calls[id].staged -= u32::from(!self.mutated(Mutation::StagedLeaked));
             // What leads to no wanted output is not kept.
             self.release_unwanted(id);
         }

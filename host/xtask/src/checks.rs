@@ -7,7 +7,12 @@ use crate::run::{Run, cargo, root, target};
 use crate::{guests, tidy};
 
 /// The workspaces of the checkout beside the main one.
-const OTHER_WORKSPACES: [&str; 2] = ["examples/Cargo.toml", "tests/guests/Cargo.toml"];
+const OTHER_WORKSPACES: [&str; 3] =
+    ["examples/Cargo.toml", "tests/guests/Cargo.toml", "tests/fuzz/Cargo.toml"];
+
+/// ONE selection for lints and tests, so that nothing is built for other features: the generator of
+/// the bindings, and the mistakes that the simulator must find. `grid` as it is installed has neither.
+const FEATURES: [&str; 2] = ["--features", "grid-build/bindings,grid-sim/mutations"];
 
 /// Options of the checks.
 #[derive(Args)]
@@ -31,9 +36,7 @@ impl Test {
             let examples = runner(&["--manifest-path", "examples/Cargo.toml", "--workspace"]);
             examples.env("CARGO_TARGET_DIR", examples_target()).run()?;
         }
-        with_paths(runner(&["--workspace", "--features", "grid-build/bindings"]))
-            .args(&self.args)
-            .run()?;
+        with_paths(runner(&["--workspace"]).args(FEATURES)).args(&self.args).run()?;
         if self.args.is_empty() { doc_tests() } else { Ok(()) }
     }
 }
@@ -74,9 +77,8 @@ fn formatted(args: &[&str]) -> anyhow::Result<()> {
 }
 
 fn clippy(args: &[&str]) -> anyhow::Result<()> {
-    let features = ["--features", "grid-build/bindings"];
     cargo(&["clippy", "--locked", "--workspace", "--all-targets"])
-        .args(features)
+        .args(FEATURES)
         .args(args)
         .run()?;
     let examples = root().join("examples/Cargo.toml");
@@ -93,7 +95,7 @@ fn document() -> anyhow::Result<()> {
 
 /// The same selection as for the tests, so that nothing is built for other features.
 fn doc_tests() -> anyhow::Result<()> {
-    cargo(&["test", "--locked", "--doc", "--workspace", "--features", "grid-build/bindings"]).run()
+    cargo(&["test", "--locked", "--doc", "--workspace"]).args(FEATURES).run()
 }
 
 /// Licences, sources and bans. The advisories need a database from the network and have a check of

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use grid_proto::coordination::{DatasetOperation, Operation};
 use grid_proto::message::{Answer, FromClient, Holder, Refusal, ToClient};
 use grid_proto::{Failure, FailureKind, Key, ObjectMeta, RequestId};
 
 use crate::agenda::LinkId;
 use crate::graph::Graph;
+use crate::invariants::named;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
+
+/// Names under which clients publish what they hold.
+pub(crate) const DATASETS: [&str; 3] = ["apples", "pears", "plums"];
 
 /// How a client's future stands.
 #[derive(Clone, Debug)]
@@ -74,7 +79,9 @@ impl SimClient {
         rng: &mut Rng,
     ) -> Vec<FromClient> {
         let held: Vec<_> = self.futures.keys().copied().collect();
-        match rng.range(0, 100) {
+        match rng.range(0, 110) {
+            100..=104 => self.retry(oracle),
+            105.. => vec![self.share(&held, rng)],
             0..=54 => self.submit(oracle, poison_percent, &held, rng),
             55..=79 if !held.is_empty() => {
                 let some = pick_some(&held, rng);
@@ -115,11 +122,15 @@ impl SimClient {
         if rng.chance(8) {
             graph.spoil(rng);
             // Until it is refused, others may come to share its calls.
-            graph.calls.iter().for_each(|call| oracle.needs.on_submit(call));
+            graph.calls.iter().for_each(|call| oracle.invariants.needs.on_submit(call));
             self.open.insert(request, (Vec::new(), true));
             return graph.submissions(request, rng).into_iter().map(FromClient::Submit).collect();
         }
         oracle.on_submit(&graph, poison_percent);
+        if rng.chance(10) && !oracle.has_actors() {
+            // Somebody wants it, and nobody waits for it.
+            graph.detached = std::mem::take(&mut graph.wanted);
+        }
         let mut fresh = Vec::new();
         for key in &graph.wanted {
             if !self.futures.contains_key(key) {
@@ -131,11 +142,37 @@ impl SimClient {
         graph.submissions(request, rng).into_iter().map(FromClient::Submit).collect()
     }
 
+    /// What failed, and was not cancelled, once more.
+    fn retry(&mut self, oracle: &Oracle) -> Vec<FromClient> {
+        let failed = |standing: &Standing| match standing {
+            Standing::Failed(failure) => {
+                failure.kind != FailureKind::Cancelled && !oracle.has_actors()
+            }
+            Standing::Pending | Standing::Here | Standing::Elsewhere(..) => false,
+        };
+        let keys = self.futures.iter().filter(|(_, standing)| failed(standing));
+        let keys: Vec<_> = keys.map(|(key, _)| *key).collect();
+        self.requests += 1;
+        vec![FromClient::Retry { request: RequestId(self.requests), keys }]
+    }
+
+    /// Publishes some of what it holds, or takes back what somebody published.
+    fn share(&mut self, held: &[Key], rng: &mut Rng) -> FromClient {
+        self.requests += 1;
+        let operation = match held.is_empty() || rng.chance(30) {
+            true => DatasetOperation::Unpublish,
+            false => DatasetOperation::Publish { keys: pick_some(held, rng), replace: true },
+        };
+        let name = rng.pick(&DATASETS).to_owned();
+        let operation = Operation::Dataset { name, operation };
+        FromClient::Coordinate { request: RequestId(self.requests), operation }
+    }
+
     /// The scheduler told something. Gives the result that is to be read now, if there is one.
     pub(crate) fn on_message(
         &mut self,
         message: ToClient,
-        oracle: &Oracle,
+        oracle: &mut Oracle,
     ) -> Result<Option<Key>, String> {
         match message {
             ToClient::Accepted(request) => match self.open.remove(&request) {
@@ -159,7 +196,7 @@ impl SimClient {
                 }
             }
             ToClient::Ready { key, meta, holders, inline } => {
-                oracle.check_ready(&key, meta.hash)?;
+                named("values", oracle.check_ready(&key, meta.hash))?;
                 if inline.as_ref().is_some_and(|value| value.bytes != meta.hash) {
                     return Err(format!("{}: told another value than its hash", key.short()));
                 }
@@ -179,7 +216,7 @@ impl SimClient {
             }
             ToClient::Output { .. } => Ok(None),
             ToClient::Failed { key, failure } => {
-                oracle.check_failed(&key, &failure)?;
+                named("failures", oracle.check_failed(&key, &failure))?;
                 if let Some(standing) = self.futures.get_mut(&key) {
                     *standing = Standing::Failed(Box::new(failure));
                 }
@@ -194,7 +231,11 @@ impl SimClient {
                 Ok(None)
             }
             ToClient::Topic { name, .. } => Err(format!("told of topic `{name}` without asking")),
-            ToClient::Answer { answer: Answer::Refused(refusal), .. } => Err(refusal.to_string()),
+            ToClient::Answer { answer: Answer::Refused(refusal), .. } => match refusal {
+                Refusal::UnknownName { .. } => Ok(None),
+                Refusal::UnknownKey { .. } if self.forces => Ok(None),
+                refusal => Err(refusal.to_string()),
+            },
             ToClient::Answer { .. } => Ok(None),
         }
     }

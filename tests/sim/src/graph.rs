@@ -4,7 +4,7 @@
 use grid_proto::message::Submission;
 use grid_proto::{Arg, CallOptions, CallSpec, Codec, Instance, Key, RequestId, TaskRef, Value};
 
-use crate::needs;
+use crate::invariants::needs;
 use crate::rng::Rng;
 use crate::task::{self, BUNDLE, INPUTS_MAX, Kind};
 
@@ -14,6 +14,8 @@ pub(crate) struct Graph {
     pub(crate) tasks: Vec<TaskRef>,
     pub(crate) calls: Vec<CallSpec>,
     pub(crate) wanted: Vec<Key>,
+    /// Calls that run to their end, whoever leaves.
+    pub(crate) detached: Vec<Key>,
     salts: u64,
     /// Some calls are pinned or take resources.
     needs: bool,
@@ -172,6 +174,7 @@ impl Graph {
             piece.more = true;
         }
         pieces[last].wanted.clone_from(&self.wanted);
+        pieces[last].detached.clone_from(&self.detached);
         pieces
     }
 }

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use grid_proto::message::{FromClient, FromWorker, Outcome, ToClient, ToWorker};
-use grid_proto::{ClientId, WorkerId};
+use grid_proto::{ClientId, Instance, Priority, WorkerId};
 use grid_scheduler::{Action, Event as Input, Now};
 
 use crate::agenda::{Event, LinkId};
+use crate::invariants::named;
 use crate::network::Peer;
 use crate::strike::PROBE;
 use crate::world::{TIMER_US, World};
+
+/// Every so many placement rounds all calls are looked at.
+const LOOK_ROUNDS: u64 = 8;
 
 impl World {
     pub(crate) fn now(&self) -> Now {
@@ -40,14 +44,24 @@ impl World {
         self.take_actions();
         let mut to_clients = BTreeMap::<LinkId, Vec<ToClient>>::new();
         let mut to_workers = BTreeMap::<LinkId, Vec<ToWorker>>::new();
+        let mut given = Vec::new();
         for action in std::mem::take(&mut self.actions) {
             match action {
                 Action::ToClient(PROBE, _) => {}
-                Action::ToClient(id, message) => to_clients.entry(id.0).or_default().push(message),
+                Action::ToClient(id, message) => {
+                    let told = self.oracle.invariants.news.on_to_client(id, &message);
+                    named("news", told)?;
+                    to_clients.entry(id.0).or_default().push(message);
+                }
                 Action::ToWorker(id, message) => {
+                    self.oracle.invariants.hands.on_to_worker(id, &message);
                     if let ToWorker::Run(assignments) = &message {
                         for run in assignments {
-                            self.oracle.on_run(id, run.key, run.attempt)?;
+                            self.oracle.on_run(id, run)?;
+                            // A method waits for its actor's turn and for nothing else.
+                            if !matches!(run.instance, Instance::Of(_)) {
+                                given.push(run.priority);
+                            }
                         }
                     }
                     to_workers.entry(id.0).or_default().push(message);
@@ -64,6 +78,7 @@ impl World {
                 Action::BundleRejected(_) => {}
             }
         }
+        self.look_at_calls(&given)?;
         for (link, batch) in to_clients {
             let at = self.network.down(link, self.agenda.now, &mut self.streams.network);
             self.agenda.at(at, Event::ToClient(link, batch));
@@ -73,6 +88,18 @@ impl World {
             self.agenda.at(at, Event::ToWorker(link, batch));
         }
         Ok(())
+    }
+
+    /// Invariants that need all calls: after some rounds, for that takes long.
+    fn look_at_calls(&mut self, given: &[Priority]) -> Result<(), String> {
+        self.rounds += 1;
+        if !self.rounds.is_multiple_of(LOOK_ROUNDS) {
+            return Ok(());
+        }
+        let calls = self.calls();
+        let held_back: Vec<_> = calls.iter().filter(|call| call.state == "queued").collect();
+        self.oracle.on_round(given, &held_back);
+        named("hands", self.oracle.invariants.hands.check(&calls))
     }
 
     pub(crate) fn take_actions(&mut self) {
@@ -98,6 +125,9 @@ impl World {
             return;
         }
         for message in batch {
+            let invariants = &mut self.oracle.invariants;
+            invariants.order.on_client(&message);
+            invariants.news.on_client(ClientId(link), &message);
             self.tell(Input::Client(ClientId(link), message));
         }
     }
@@ -134,7 +164,7 @@ impl World {
             _ => None,
         };
         let stale = self.machine.status().stale_messages;
-        self.oracle.needs.on_worker(id, &message);
+        self.oracle.invariants.on_worker(id, &message);
         match message {
             FromWorker::Register(registration) => {
                 self.oracle.on_worker(id, &registration.name);

@@ -1,50 +1,50 @@
-//! What the grid promised and what really happened: every result and every failure that a client is
-//! told is held against it.
+//! What the grid promised and what really happened: the invariants are held against it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use grid_proto::{Arg, Attempt, Failure, FailureKind, Instance, Key, WorkerId};
+use grid_proto::message::Assignment;
+use grid_proto::{Arg, Attempt, Instance, Key, WorkerId};
 
 use crate::graph::Graph;
-use crate::needs::Needs;
+use crate::invariants::{Invariants, named};
 use crate::task::{self, Hash, Kind};
 
 #[derive(Debug)]
-struct Recipe {
-    inputs: Vec<Key>,
+pub(crate) struct Recipe {
+    pub(crate) inputs: Vec<Key>,
     /// The value, if it can be told beforehand: no impure call is behind it.
-    expected: Option<Hash>,
+    pub(crate) expected: Option<Hash>,
     /// It or something behind it fails whatever is done.
-    doomed: bool,
-    retries: u32,
+    pub(crate) doomed: bool,
+    pub(crate) retries: u32,
 }
 
 /// All that is known from outside of the machines.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
-    recipes: BTreeMap<Key, Recipe>,
+    pub(crate) recipes: BTreeMap<Key, Recipe>,
     /// What executions of a call gave.
-    produced: BTreeMap<Key, BTreeSet<Hash>>,
+    pub(crate) produced: BTreeMap<Key, BTreeSet<Hash>>,
     /// Failures that were put in, by message: whose they are, where they are one call's.
-    injected: BTreeMap<String, Option<Key>>,
+    pub(crate) injected: BTreeMap<String, Option<Key>>,
     /// Attempts of a call that failed, as the scheduler was told.
-    failed_attempts: BTreeMap<Key, BTreeSet<Attempt>>,
+    pub(crate) failed_attempts: BTreeMap<Key, BTreeSet<Attempt>>,
     cancelled: BTreeSet<Key>,
     actors: BTreeSet<Key>,
-    methods_run: BTreeSet<Key>,
+    pub(crate) methods_run: BTreeSet<Key>,
     actors_lost: BTreeSet<Key>,
     /// Which connections were given an attempt.
-    runs: BTreeMap<(Key, Attempt), BTreeSet<WorkerId>>,
-    names: BTreeMap<WorkerId, String>,
-    lost: BTreeSet<WorkerId>,
-    pub(crate) needs: Needs,
+    pub(crate) runs: BTreeMap<(Key, Attempt), BTreeSet<WorkerId>>,
+    pub(crate) names: BTreeMap<WorkerId, String>,
+    pub(crate) lost: BTreeSet<WorkerId>,
+    pub(crate) invariants: Invariants,
 }
 
 impl Oracle {
     /// A client submits this.
     pub(crate) fn on_submit(&mut self, graph: &Graph, poison_percent: u64) {
         for call in &graph.calls {
-            self.needs.on_submit(call);
+            self.invariants.needs.on_submit(call);
             let name = &graph.tasks[call.task as usize].task;
             self.learn(call.key, name, &call.args, poison_percent);
             match (call.options.instance, self.recipes.get_mut(&call.key)) {
@@ -67,13 +67,18 @@ impl Oracle {
         }
     }
 
+    /// Clients made actors: what fails is not retried then, for a method may run once only.
+    pub(crate) fn has_actors(&self) -> bool {
+        !self.actors.is_empty()
+    }
+
     /// A method was stopped in this actor.
     pub(crate) fn on_actor_lost(&mut self, actor: Key) {
         self.actors_lost.insert(actor);
     }
 
     /// An actor is gone with its worker, or with a method of it.
-    fn is_actor_lost(&self, gone: &Key) -> bool {
+    pub(crate) fn is_actor_lost(&self, gone: &Key) -> bool {
         let at = self.runs.range((*gone, Attempt(0))..=(*gone, Attempt(u32::MAX)));
         let mut workers = at.flat_map(|(_, workers)| workers);
         self.actors_lost.contains(gone) || workers.any(|worker| self.lost.contains(worker))
@@ -90,7 +95,7 @@ impl Oracle {
             _ => Vec::new(),
         };
         for child in &children {
-            self.needs.on_child(child.key);
+            self.invariants.needs.on_child(child.key);
             self.learn(child.key, &child.task, &child.args, poison_percent);
         }
         let known = |key: &Key| self.recipes.get(key);
@@ -112,13 +117,11 @@ impl Oracle {
         self.recipes.insert(key, recipe);
     }
 
-    pub(crate) fn on_run(
-        &mut self,
-        worker: WorkerId,
-        key: Key,
-        attempt: Attempt,
-    ) -> Result<(), String> {
-        self.needs.check_run(worker, &key)?;
+    pub(crate) fn on_run(&mut self, worker: WorkerId, run: &Assignment) -> Result<(), String> {
+        let (key, attempt) = (run.key, run.attempt);
+        named("order", self.invariants.order.check_run(run))?;
+        named("needs", self.invariants.needs.check_run(worker, &key))?;
+        named("hands", self.invariants.hands.on_run(worker, key, attempt))?;
         self.runs.entry((key, attempt)).or_default().insert(worker);
         Ok(())
     }
@@ -129,6 +132,7 @@ impl Oracle {
 
     pub(crate) fn on_worker_lost(&mut self, worker: WorkerId) {
         self.lost.insert(worker);
+        self.invariants.hands.on_worker_lost(worker);
     }
 
     pub(crate) fn on_produced(&mut self, key: Key, hash: Hash) {
@@ -165,74 +169,6 @@ impl Oracle {
     /// Somebody cancelled it, or something behind it.
     pub(crate) fn was_cancelled(&self, key: &Key) -> bool {
         self.cancelled.iter().any(|cancelled| self.leads_to(cancelled, key))
-    }
-
-    /// A client was told of a result.
-    pub(crate) fn check_ready(&self, key: &Key, hash: Hash) -> Result<(), String> {
-        let Some(recipe) = self.recipes.get(key) else {
-            return Err(format!("{}: ready, but nobody submitted it", key.short()));
-        };
-        let produced = self.produced.get(key).is_some_and(|hashes| hashes.contains(&hash));
-        match recipe.expected {
-            _ if recipe.doomed => Err(format!("{}: ready, but it can only fail", key.short())),
-            Some(expected) if expected != hash => {
-                Err(format!("{}: ready with a wrong value", key.short()))
-            }
-            _ if !produced => Err(format!("{}: ready, but nobody computed it", key.short())),
-            _ => Ok(()),
-        }
-    }
-
-    /// A client was told of a failure.
-    pub(crate) fn check_failed(&self, key: &Key, failure: &Failure) -> Result<(), String> {
-        let broken = |why: &str| Err(format!("{}: failed ({failure}), but {why}", key.short()));
-        if failure.kind == FailureKind::Cancelled {
-            return match self.was_cancelled(key) {
-                true => Ok(()),
-                false => broken("nobody cancelled it"),
-            };
-        }
-        let Some(site) = &failure.site else {
-            return broken("it is not said where");
-        };
-        if !self.leads_to(&site.key, key) {
-            return broken("its cause is not behind it");
-        }
-        if failure.kind == FailureKind::ActorLost {
-            return match self.is_actor_lost(&site.key) {
-                true => Ok(()),
-                false => broken("it was not lost"),
-            };
-        }
-        if failure.kind == FailureKind::LostData && self.methods_run.contains(&site.key) {
-            // Its result was lost, or nobody could fetch it.
-            return Ok(());
-        }
-        if let FailureKind::KilledWorker { deaths } = &failure.kind {
-            let really = |death: &grid_proto::Death| {
-                let run = self.runs.get(&(site.key, death.attempt));
-                run.is_some_and(|workers| {
-                    workers.iter().any(|worker| {
-                        self.lost.contains(worker) && self.names.get(worker) == Some(&death.worker)
-                    })
-                })
-            };
-            return match deaths.len() > 3 && deaths.iter().all(really) {
-                true => Ok(()),
-                false => broken("not so many workers died of it"),
-            };
-        }
-        match self.injected.get(&failure.message) {
-            None => return broken("nothing of the kind was put in"),
-            Some(Some(of)) if *of != site.key => return broken("that is another call's failure"),
-            Some(_) => {}
-        }
-        let retries = self.recipes.get(&site.key).map_or(0, |recipe| recipe.retries);
-        let attempts = self.failed_attempts.get(&site.key).map_or(0, BTreeSet::len);
-        match attempts > retries as usize {
-            true => Ok(()),
-            false => broken("it was not tried again"),
-        }
     }
 }
 

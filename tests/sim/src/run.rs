@@ -3,10 +3,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use grid_proto::message::{Answer, FromClient, Query};
+use grid_proto::message::FromClient;
+
+use grid_scheduler::Config;
 
 use crate::agenda::{ClientEvent, Event, WorkerEvent};
-use crate::client::Standing;
+use crate::invariants::named;
 use crate::world::World;
 
 /// How long faults strike and clients ask for more.
@@ -46,7 +48,24 @@ pub struct Broken {
 /// # Errors
 /// The first invariant, promise or expectation that does not hold.
 pub fn run(seed: u64, trace: bool) -> Result<Summary, Box<Broken>> {
-    let mut world = World::new(seed, trace);
+    run_with(seed, trace, |_| ())
+}
+
+/// The same with a mistake in the scheduler's machine.
+///
+/// # Errors
+/// What shows the mistake.
+#[cfg(feature = "mutations")]
+pub fn run_mutated(seed: u64, mutation: grid_scheduler::Mutation) -> Result<Summary, Box<Broken>> {
+    run_with(seed, false, |config| config.mutation = Some(mutation))
+}
+
+fn run_with(
+    seed: u64,
+    trace: bool,
+    change: impl FnOnce(&mut Config),
+) -> Result<Summary, Box<Broken>> {
+    let mut world = World::new(seed, trace, change);
     let result = catch_unwind(AssertUnwindSafe(|| world.live())).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -75,20 +94,21 @@ impl World {
         let until = self.agenda.now + QUIET_US;
         while self.agenda.work() > 0 || !self.is_settled() {
             if self.agenda.now > until {
-                return Err(self.stuck());
+                return named("endings", Err(self.stuck()));
             }
             self.step()?;
         }
-        self.compare_states()?;
+        named("beliefs", self.compare_states())?;
         self.say_farewell();
         while self.agenda.work() > 0 {
             if self.agenda.now > until + QUIET_US {
-                return Err("work goes on though nobody wants anything".to_owned());
+                let broken = "work goes on though nobody wants anything".to_owned();
+                return named("leftovers", Err(broken));
             }
             self.step()?;
         }
-        self.check_empty()?;
-        self.check_counters()
+        named("leftovers", self.check_empty())?;
+        named("counters", self.check_counters())
     }
 
     fn plan(&mut self) {
@@ -119,51 +139,10 @@ impl World {
         self.deployed && self.clients.iter().all(|client| client.unsettled().is_empty())
     }
 
-    fn stuck(&mut self) -> String {
-        let mut lines = vec!["these never end:".to_owned()];
-        let calls = self.calls();
-        for (place, client) in self.clients.iter().enumerate() {
-            for key in client.unsettled() {
-                let standing = &client.futures[&key];
-                let known = calls.iter().find(|call| call.key == key);
-                let known = known.map_or("unknown to the scheduler", |call| &call.explanation);
-                lines.push(format!(
-                    "client {place}: {} is {standing:?}; scheduler: {known}",
-                    key.short()
-                ));
-            }
-        }
-        lines.push(format!("{} events to come", self.agenda.work()));
-        lines.truncate(20);
-        lines.join("\n  ")
-    }
-
-    /// What clients believe is what the scheduler has.
-    fn compare_states(&mut self) -> Result<(), String> {
-        let calls = self.calls();
-        for client in self.clients.iter().filter(|client| !client.forces) {
-            for (key, standing) in &client.futures {
-                let state = calls.iter().find(|call| call.key == *key).map(|call| &*call.state);
-                let expected = match standing {
-                    Standing::Here => "memory",
-                    Standing::Failed(_) => "erred",
-                    Standing::Pending | Standing::Elsewhere(..) => "",
-                };
-                if state != Some(expected) {
-                    let state = state.unwrap_or("unknown");
-                    return Err(format!(
-                        "{}: a client was told `{expected}`, it is `{state}`",
-                        key.short()
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// All interest ends: by release, or by leaving.
     fn say_farewell(&mut self) {
         self.log("farewell");
+        self.unpublish_all();
         for place in 0..self.clients.len() {
             let Some(link) = self.clients[place].link else { continue };
             let futures = std::mem::take(&mut self.clients[place].futures);
@@ -174,59 +153,6 @@ impl World {
                 self.clients[place].link = None;
                 self.agenda.after(10, Event::LostByScheduler(link));
             }
-        }
-    }
-
-    fn check_empty(&mut self) -> Result<(), String> {
-        if let Some(call) = self.calls().first() {
-            return Err(format!(
-                "the scheduler keeps {} ({}), which nobody wants",
-                call.key.short(),
-                call.state
-            ));
-        }
-        let Some(Answer::Workers(known)) = self.ask(Query::Workers) else {
-            return Err("the scheduler does not tell its workers".to_owned());
-        };
-        if let Some(busy) = known.iter().find(|known| {
-            known.in_hand > 0 || known.executing > 0 || known.objects > 0 || known.object_bytes > 0
-        }) {
-            return Err(format!("the scheduler believes that {} has something", busy.name));
-        }
-        for worker in &self.workers {
-            if !worker.is_idle() {
-                return Err(format!(
-                    "{} holds {:?} and has {:?} in hand, which nobody wants",
-                    worker.name,
-                    worker.store.keys().collect::<Vec<_>>(),
-                    worker.agent.in_hand()
-                ));
-            }
-            if !worker.alive || worker.link.is_none() {
-                return Err(format!("{} is not connected", worker.name));
-            }
-        }
-        match known.len() == self.workers.len() {
-            true => Ok(()),
-            false => Err(format!("{} workers of {} are known", known.len(), self.workers.len())),
-        }
-    }
-
-    fn check_counters(&mut self) -> Result<(), String> {
-        let Some(Answer::Counts(counts)) = self.ask(Query::Counts) else {
-            return Err("the scheduler does not tell its counters".to_owned());
-        };
-        let mut calls = 0;
-        for task in &counts {
-            calls += task.calls;
-            let failures: u64 = task.failures.values().sum();
-            if task.calls != task.successes + failures {
-                return Err(format!("{}: its ends do not add up", task.task));
-            }
-        }
-        match calls == self.ends_counted {
-            true => Ok(()),
-            false => Err(format!("{calls} ends counted of {}", self.ends_counted)),
         }
     }
 }

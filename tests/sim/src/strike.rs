@@ -1,11 +1,13 @@
 //! How faults strike the world, and what must not change when only a message comes again.
 
+use grid_proto::coordination::{DatasetOperation, Operation};
 use grid_proto::message::{Answer, FromClient, FromWorker, Query, ToClient, ToWorker};
 use grid_proto::report::CallInfo;
-use grid_proto::{Attempt, ClientId, Key, RequestId, WorkerId};
+use grid_proto::{Attempt, ClientId, Key, RequestId};
 use grid_scheduler::{Action, Event as Input};
 
 use crate::agenda::LinkId;
+use crate::client::DATASETS;
 use crate::faults::Fault;
 use crate::network::Peer;
 use crate::task::BUNDLE;
@@ -81,39 +83,6 @@ impl World {
         self.again(id, message)
     }
 
-    /// Tells a message that was told before, about attempts that are over.
-    pub(crate) fn again(&mut self, id: WorkerId, message: FromWorker) -> Result<(), String> {
-        let repeatable = matches!(message, FromWorker::Started(_));
-        self.log(&format!("again, {id}: {message:?}"));
-        let (before, stale) = (self.calls(), self.machine.status().stale_messages);
-        self.tell_of_worker(id, message);
-        let counted = self.machine.status().stale_messages - stale;
-        if self.calls() != before {
-            return Err("a message that came again changed a call".to_owned());
-        }
-        match counted {
-            1 => Ok(()),
-            0 if repeatable => Ok(()),
-            _ => Err(format!("a message that came again was counted {counted} times")),
-        }
-    }
-
-    fn is_current(&mut self, message: &FromWorker) -> bool {
-        let attempts = match message {
-            FromWorker::Finished { key, attempt, .. }
-            | FromWorker::Output { key, attempt, .. }
-            | FromWorker::MissingInputs { key, attempt, .. } => vec![(*key, *attempt)],
-            FromWorker::Started(attempts) => attempts.clone(),
-            _ => Vec::new(),
-        };
-        let calls = self.calls();
-        attempts.iter().any(|(key, attempt)| {
-            calls.iter().any(|call| {
-                call.key == *key && call.attempt == *attempt && call.state == "processing"
-            })
-        })
-    }
-
     /// The part of a message about attempts that are over: assignments of calls that are at a later
     /// attempt by now, cancellations of all but the current ones.
     fn only_stale(&mut self, message: ToWorker) -> ToWorker {
@@ -165,6 +134,18 @@ impl World {
         let question = FromClient::Query { request: RequestId(0), query };
         self.tell(Input::ClientConnected(PROBE));
         self.tell(Input::Client(PROBE, question));
+    }
+
+    /// Nothing is shared any more.
+    pub(crate) fn unpublish_all(&mut self) {
+        self.tell(Input::ClientConnected(PROBE));
+        for name in DATASETS {
+            let (name, operation) = (name.to_owned(), DatasetOperation::Unpublish);
+            let operation = Operation::Dataset { name, operation };
+            let request = RequestId(0);
+            self.tell(Input::Client(PROBE, FromClient::Coordinate { request, operation }));
+        }
+        self.tell(Input::ClientGone(PROBE));
     }
 
     /// What the scheduler would answer now.

@@ -13,8 +13,8 @@ fn run_all(seeds: impl Iterator<Item = u64>) {
 }
 
 #[test]
-fn a_thousand_seeds_hold() {
-    run_all(0..1_000);
+fn two_hundred_seeds_hold() {
+    run_all(0..200);
 }
 
 #[test]
@@ -65,6 +65,10 @@ fn runs_meet_what_they_are_for() {
         "Waits { ",
         "ActorLost { ",
         "instance: Of(",
+        "Retry { ",
+        "Again(",
+        "Publish { ",
+        "Withdraw",
     ] {
         assert!(seen(what) >= 3, "`{what}` is in {} of 100 runs", seen(what));
     }

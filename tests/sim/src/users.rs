@@ -52,7 +52,7 @@ impl World {
             return Ok(());
         }
         for message in batch {
-            let read = self.clients[place].on_message(message, &self.oracle);
+            let read = self.clients[place].on_message(message, &mut self.oracle);
             if let Some(key) = read.map_err(|broken| format!("client {place}: {broken}"))? {
                 let delay = self.streams.network.range(20, 5_000);
                 self.agenda.after(delay, Event::Client(place, ClientEvent::Read(key)));

@@ -12,7 +12,7 @@ use grid_worker::agent::{Action, Agent, Execution};
 
 use crate::agenda::{Agenda, Event, LinkId, Process, WorkerEvent};
 use crate::faults::Faults;
-use crate::needs;
+use crate::invariants::needs;
 use crate::nested::Nested;
 use crate::oracle::Oracle;
 use crate::rng::Rng;

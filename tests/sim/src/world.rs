@@ -49,14 +49,17 @@ pub(crate) struct World {
     /// Ends of attempts that the machine counted, for comparison with its counters.
     pub(crate) ends_counted: u64,
     pub(crate) steps: u64,
+    /// Placement rounds.
+    pub(crate) rounds: u64,
     pub(crate) trace: Option<Vec<String>>,
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, trace: bool) -> Self {
+    /// The grid of this seed; `change` sets what the seed does not.
+    pub(crate) fn new(seed: u64, trace: bool, change: impl FnOnce(&mut Config)) -> Self {
         let mut setup = Rng::stream(seed, 1);
         let faults = Faults::draw(&mut setup);
-        let config = Config {
+        let mut config = Config {
             worker_ttl_us: WORKER_TTL_US,
             turn_calls_max: setup.pick(&[1, 3, 20, 2_048]),
             lookahead_us: setup.pick(&[0, 5_000]),
@@ -64,6 +67,7 @@ impl World {
             seed,
             ..Config::default()
         };
+        change(&mut config);
         let mut machine = Scheduler::new(config);
         let restored = setup.chance(50);
         if restored {
@@ -107,6 +111,7 @@ impl World {
             deployed: restored,
             ends_counted: 0,
             steps: 0,
+            rounds: 0,
             trace: trace.then(Vec::new),
         }
     }

@@ -6,7 +6,7 @@ use super::datasets::dataset_bytes;
 use super::entry_bytes;
 use super::items::Held;
 use super::waiters::{Place, Wish};
-use crate::call::CallId;
+use crate::call::{CallId, State};
 use crate::check::ensure;
 use crate::machine::Scheduler;
 
@@ -69,7 +69,8 @@ impl Scheduler {
                 counted == call.kept,
                 &format!("call {}: kept is miscounted", call.key.short()),
             )?;
-            let ended = !call.is_active();
+            // One that is released is about to start.
+            let ended = matches!(call.state, State::Memory { .. } | State::Erred(_));
             ensure(!(call.detached && ended), "a detached call has ended and is still kept")?;
         }
         ensure(kept.is_empty(), "a name keeps a call that is forgotten")

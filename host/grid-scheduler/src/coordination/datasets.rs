@@ -7,6 +7,7 @@ use grid_proto::message::Refusal;
 use super::items::{Held, ITEM_BYTES};
 use super::{Asker, Given, entry_bytes, unknown};
 use crate::machine::Scheduler;
+use crate::mutation::Mutation;
 
 impl Scheduler {
     pub(super) fn on_dataset(
@@ -64,6 +65,9 @@ impl Scheduler {
         };
         self.refund(dataset_bytes(name, calls.len()));
         for id in calls {
+            if self.mutated(Mutation::NamedKept) {
+                continue;
+            }
             self.keep_no_more(id);
         }
         true

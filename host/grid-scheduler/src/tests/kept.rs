@@ -62,6 +62,14 @@ fn a_detached_call_runs_to_its_end_without_its_client() {
 }
 
 #[test]
+fn detached_calls_start_in_turns() {
+    let mut grid = Grid::with(Config { turn_calls_max: 1, ..Config::default() });
+    grid.worker(10, 3);
+    // The machine is checked between the turns, while two of them are about to start.
+    assert_eq!(detach(&mut grid, &[1, 2, 3], &[1, 2, 3]).placed().len(), 3);
+}
+
+#[test]
 fn a_detached_call_is_retried_survives_its_worker_and_is_forgotten_when_it_fails() {
     let mut grid = Grid::new();
     grid.worker(10, 1);

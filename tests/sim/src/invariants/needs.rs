@@ -72,6 +72,13 @@ impl Needs {
         }
     }
 
+    /// It may have been said to need something.
+    pub(crate) fn any_of(&self, key: &Key) -> bool {
+        let needs =
+            |(pins, resources): &(Option<Pins>, Resources)| pins.is_some() || !resources.is_empty();
+        self.said.get(key).is_some_and(|said| said.iter().any(needs))
+    }
+
     /// A call was given to this worker.
     pub(crate) fn check_run(&self, worker: WorkerId, key: &Key) -> Result<(), String> {
         let (Some(worker), Some(said)) = (self.workers.get(&worker), self.said.get(key)) else {
