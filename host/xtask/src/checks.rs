@@ -1,18 +1,21 @@
-//! What CI checks, and what sets most of it right.
+//! What CI checks.
 
 use clap::Args;
 
 use crate::demo::{examples_target, lay_out};
-use crate::run::{Run, cargo, root, target};
+use crate::run::{Run, cargo, target};
 use crate::{guests, tidy};
 
-/// The workspaces of the checkout beside the main one.
-const OTHER_WORKSPACES: [&str; 3] =
-    ["examples/Cargo.toml", "tests/guests/Cargo.toml", "tests/fuzz/Cargo.toml"];
+/// The examples' workspace: native programs and tests of the task crates.
+pub(crate) const EXAMPLES: &str = "examples/Cargo.toml";
+
+/// All workspaces of the checkout.
+pub(crate) const WORKSPACES: [&str; 4] =
+    ["Cargo.toml", EXAMPLES, "tests/guests/Cargo.toml", "tests/fuzz/Cargo.toml"];
 
 /// ONE selection for lints and tests, so that nothing is built for other features: the generator of
 /// the bindings, and the mistakes that the simulator must find. `grid` as it is installed has neither.
-const FEATURES: [&str; 2] = ["--features", "grid-build/bindings,grid-sim/mutations"];
+pub(crate) const FEATURES: [&str; 2] = ["--features", "grid-build/bindings,grid-sim/mutations"];
 
 /// Options of the checks.
 #[derive(Args)]
@@ -26,29 +29,19 @@ impl Test {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         if self.args.is_empty() {
             tidy::check()?;
-            formatted(&["--check"])?;
+            formatted()?;
             deny()?;
-            clippy(&["--", "-Dwarnings"])?;
+            clippy()?;
             document()?;
         }
         lay_out()?;
         if self.args.is_empty() {
-            let examples = runner(&["--manifest-path", "examples/Cargo.toml", "--workspace"]);
+            let examples = runner(&["--manifest-path", EXAMPLES, "--workspace"]);
             examples.env("CARGO_TARGET_DIR", examples_target()).run()?;
         }
         with_paths(runner(&["--workspace"]).args(FEATURES)).args(&self.args).run()?;
         if self.args.is_empty() { doc_tests() } else { Ok(()) }
     }
-}
-
-/// Sets right what can be set right without thinking.
-pub(crate) fn fix() -> anyhow::Result<()> {
-    formatted(&[])?;
-    cargo(&["clippy", "--workspace", "--all-targets", "--fix", "--allow-dirty", "--allow-staged"])
-        .run()?;
-    cargo(&["test", "--package", "grid-build", "--features", "bindings", "bindings"])
-        .env("GRID_BLESS", "1")
-        .run()
 }
 
 /// nextest where it is installed, else cargo's own runner.
@@ -68,23 +61,20 @@ fn with_paths(run: Run) -> Run {
         .env("GRID_DEMO", target().join("demo"))
 }
 
-fn formatted(args: &[&str]) -> anyhow::Result<()> {
-    cargo(&["fmt", "--all"]).args(args).run()?;
-    for workspace in OTHER_WORKSPACES {
-        cargo(&["fmt", "--all", "--manifest-path", workspace]).args(args).run()?;
+fn formatted() -> anyhow::Result<()> {
+    for workspace in WORKSPACES {
+        cargo(&["fmt", "--all", "--check", "--manifest-path", workspace]).run()?;
     }
     Ok(())
 }
 
-fn clippy(args: &[&str]) -> anyhow::Result<()> {
-    cargo(&["clippy", "--locked", "--workspace", "--all-targets"])
-        .args(FEATURES)
-        .args(args)
-        .run()?;
-    let examples = root().join("examples/Cargo.toml");
-    cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--manifest-path"])
-        .args([examples])
-        .args(args)
+fn clippy() -> anyhow::Result<()> {
+    let lints = ["clippy", "--locked", "--workspace", "--all-targets"];
+    let strict = ["--", "-Dwarnings"];
+    cargo(&lints).args(FEATURES).args(strict).run()?;
+    cargo(&lints)
+        .args(["--manifest-path", EXAMPLES])
+        .args(strict)
         .env("CARGO_TARGET_DIR", examples_target())
         .run()
 }

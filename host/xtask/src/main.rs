@@ -3,6 +3,7 @@
 
 mod checks;
 mod demo;
+mod fix;
 mod guests;
 mod run;
 mod tidy;
@@ -54,7 +55,7 @@ fn run() -> anyhow::Result<()> {
     match Xtask::parse() {
         Xtask::Demo(demo) => demo.run(),
         Xtask::Test(test) => test.run(),
-        Xtask::Fix => checks::fix(),
+        Xtask::Fix => fix::run(),
         Xtask::Guests => guests::build_all(),
         Xtask::Tidy => tidy::check(),
         Xtask::Sim(rest) => {

@@ -127,7 +127,7 @@ impl SimClient {
             return graph.submissions(request, rng).into_iter().map(FromClient::Submit).collect();
         }
         oracle.on_submit(&graph, poison_percent);
-        if rng.chance(10) && !oracle.has_actors() {
+        if rng.chance(10) {
             // Somebody wants it, and nobody waits for it.
             graph.detached = std::mem::take(&mut graph.wanted);
         }
@@ -143,15 +143,14 @@ impl SimClient {
     }
 
     /// What failed, and was not cancelled, once more.
-    fn retry(&mut self, oracle: &Oracle) -> Vec<FromClient> {
+    fn retry(&mut self, oracle: &mut Oracle) -> Vec<FromClient> {
         let failed = |standing: &Standing| match standing {
-            Standing::Failed(failure) => {
-                failure.kind != FailureKind::Cancelled && !oracle.has_actors()
-            }
+            Standing::Failed(failure) => failure.kind != FailureKind::Cancelled,
             Standing::Pending | Standing::Here | Standing::Elsewhere(..) => false,
         };
         let keys = self.futures.iter().filter(|(_, standing)| failed(standing));
         let keys: Vec<_> = keys.map(|(key, _)| *key).collect();
+        oracle.on_retry(&keys);
         self.requests += 1;
         vec![FromClient::Retry { request: RequestId(self.requests), keys }]
     }

@@ -67,9 +67,14 @@ impl Oracle {
         }
     }
 
-    /// Clients made actors: what fails is not retried then, for a method may run once only.
-    pub(crate) fn has_actors(&self) -> bool {
-        !self.actors.is_empty()
+    /// A client wants once more what failed, though it be a method.
+    pub(crate) fn on_retry(&mut self, keys: &[Key]) {
+        let mut again = std::mem::take(&mut self.methods_run);
+        again.retain(|method| {
+            let failed = self.failed_attempts.contains_key(method);
+            !failed || !keys.iter().any(|key| self.leads_to(method, key))
+        });
+        self.methods_run = again;
     }
 
     /// A method was stopped in this actor.

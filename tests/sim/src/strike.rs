@@ -3,7 +3,7 @@
 use grid_proto::coordination::{DatasetOperation, Operation};
 use grid_proto::message::{Answer, FromClient, FromWorker, Query, ToClient, ToWorker};
 use grid_proto::report::CallInfo;
-use grid_proto::{Attempt, ClientId, Key, RequestId};
+use grid_proto::{Attempt, ClientId, Instance, Key, RequestId};
 use grid_scheduler::{Action, Event as Input};
 
 use crate::agenda::LinkId;
@@ -101,7 +101,10 @@ impl World {
         };
         match message {
             ToWorker::Run(mut runs) => {
-                runs.retain(|run| is_overtaken(&run.key, run.attempt));
+                // A stream repeats nothing; a method that came again would change its actor twice.
+                runs.retain(|run| {
+                    !matches!(run.instance, Instance::Of(_)) && is_overtaken(&run.key, run.attempt)
+                });
                 ToWorker::Run(runs)
             }
             ToWorker::Cancel(mut attempts) => {
