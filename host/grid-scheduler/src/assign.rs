@@ -32,6 +32,7 @@ impl Scheduler {
             instance: self.instance_of(id),
         };
         let needs = call.needs().cloned();
+        self.calls.expect(id);
         self.workers.change(worker, |worker| {
             worker.in_hand.insert(id);
             worker.load_us += expected_us;

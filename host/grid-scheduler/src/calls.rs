@@ -1,5 +1,10 @@
 //! The arena of calls, and the index from keys to places in it. Both grow by small pieces, so that
 //! no growth takes longer than a few calls.
+//!
+//! With a million calls each look into the index waits for memory, several times in a call's life.
+//! So its entries tell without a look at the call which are surely others, a small memo answers for
+//! the calls that were named last, and many looks are made one right after the other, where the
+//! processor waits for all of them at once.
 
 use std::ops::{Index, IndexMut};
 
@@ -13,34 +18,63 @@ const PAGE_CALLS: usize = 1 << PAGE_BITS;
 const PAGE_BITS: u32 = 8;
 /// Each shard of the index grows on its own.
 const SHARDS: usize = 1_024;
+/// As many as fit a core's second cache with room to spare.
+const MEMO: usize = 1 << 14;
+/// Entries of calls that are gone are taken out so many at a time.
+const GONE_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Calls {
     pages: Vec<Box<[Option<Call>]>>,
     free: Vec<CallId>,
     /// Only looked up, never iterated: the arena gives the order.
-    index: Box<[HashTable<CallId>]>,
+    index: Box<[HashTable<Entry>]>,
+    /// The call that was named last of those whose hashes lead here; it may be gone.
+    memo: Box<[Entry]>,
+    /// Calls that are gone and still in the index. What is found there is compared by its key, so
+    /// they mislead nobody.
+    gone: Vec<Entry>,
     seed: u64,
+}
+
+/// Where a call is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Entry {
+    /// Half of the hash of its key.
+    tag: u32,
+    id: CallId,
 }
 
 impl Calls {
     pub(crate) fn new(seed: u64) -> Self {
         let index = (0..SHARDS).map(|_| HashTable::new()).collect();
-        Self { pages: Vec::new(), free: Vec::new(), index, seed }
+        let memo = vec![Entry { tag: 0, id: CallId(u32::MAX) }; MEMO].into_boxed_slice();
+        Self { pages: Vec::new(), free: Vec::new(), index, memo, gone: Vec::new(), seed }
     }
 
     pub(crate) fn find(&self, key: &Key) -> Option<CallId> {
-        let hash = hash(self.seed, key);
-        self.index[shard(hash)].find(hash, |id| self[*id].key == *key).copied()
+        let tag = tag(self.seed, key);
+        let is_it = |entry: &Entry| {
+            entry.tag == tag && at(&self.pages, entry.id).is_some_and(|call| call.key == *key)
+        };
+        let memo = Some(&self.memo[tag as usize % MEMO]).filter(|entry| is_it(entry));
+        let found = memo.or_else(|| self.index[shard(tag)].find(spread(tag), is_it));
+        found.map(|entry| entry.id)
+    }
+
+    /// This call is likely to be looked for soon.
+    pub(crate) fn expect(&mut self, id: CallId) {
+        let tag = tag(self.seed, &self[id].key);
+        self.memo[tag as usize % MEMO] = Entry { tag, id };
     }
 
     pub(crate) fn insert(&mut self, call: Call) -> CallId {
-        let hash_of_key = hash(self.seed, &call.key);
+        let tag = tag(self.seed, &call.key);
         let id = self.free.pop().unwrap_or_else(|| self.add_page());
         *self.place(id) = Some(call);
-        let (pages, seed) = (&self.pages, self.seed);
-        let key_of = |id: &CallId| hash(seed, &at(pages, *id).expect("indexed").key);
-        self.index[shard(hash_of_key)].insert_unique(hash_of_key, id, key_of);
+        let entry = Entry { tag, id };
+        self.index[shard(tag)].insert_unique(spread(tag), entry, |entry| spread(entry.tag));
+        self.memo[tag as usize % MEMO] = entry;
         id
     }
 
@@ -55,12 +89,31 @@ impl Calls {
 
     pub(crate) fn remove(&mut self, id: CallId) -> Call {
         let call = self.place(id).take().expect("only known calls are removed");
-        let hash = hash(self.seed, &call.key);
-        if let Ok(entry) = self.index[shard(hash)].find_entry(hash, |other| *other == id) {
-            entry.remove();
+        self.gone.push(Entry { tag: tag(self.seed, &call.key), id });
+        if self.gone.len() >= GONE_MAX {
+            self.clear_index();
         }
         self.free.push(id);
         call
+    }
+
+    fn clear_index(&mut self) {
+        for gone in self.gone.drain(..) {
+            let found =
+                self.index[shard(gone.tag)].find_entry(spread(gone.tag), |entry| *entry == gone);
+            if let Ok(entry) = found {
+                entry.remove();
+            }
+        }
+    }
+
+    /// These keys are about to be looked for, one after the other.
+    pub(crate) fn approach<'a>(&self, keys: impl Iterator<Item = &'a Key>) {
+        let known = |key: &&Key| {
+            let tag = tag(self.seed, key);
+            self.index[shard(tag)].find(spread(tag), |entry| entry.tag == tag).is_some()
+        };
+        std::hint::black_box(keys.filter(known).count());
     }
 
     pub(crate) fn contains(&self, id: CallId) -> bool {
@@ -98,16 +151,89 @@ impl IndexMut<CallId> for Calls {
     }
 }
 
-/// The table looks at the top bits and the low bits of a hash; the shard at others.
-fn shard(hash: u64) -> usize {
-    (hash >> 40) as usize % SHARDS
+fn shard(tag: u32) -> usize {
+    tag as usize % SHARDS
 }
 
+/// The table looks at a hash's top bits and at its low bits: neither are to be those that the calls
+/// of a shard have in common.
+fn spread(tag: u32) -> u64 {
+    u64::from(tag).wrapping_mul(ODD).rotate_left(20)
+}
+
+const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Keys are hashes already; the seed and a multiplication keep clients from choosing buckets.
-fn hash(seed: u64, key: &Key) -> u64 {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    key.0
+fn tag(seed: u64, key: &Key) -> u32 {
+    let hash = key
+        .0
         .chunks_exact(8)
         .map(|part| u64::from_le_bytes(part.try_into().expect("eight bytes")))
-        .fold(seed, |hash, part| (hash ^ part).wrapping_mul(ODD).rotate_left(29))
+        .fold(seed, |hash, part| (hash ^ part).wrapping_mul(ODD).rotate_left(29));
+    (hash >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use grid_proto::{Attempt, Priority, TaskId};
+    use smallvec::SmallVec;
+
+    use super::*;
+    use crate::call::State;
+    use crate::dependents::Dependents;
+
+    fn call(key: Key) -> Call {
+        Call {
+            key,
+            task: TaskId(0),
+            priority: Priority { user: 0, submission: 0, position: 0, nesting: 0 },
+            args: Box::default(),
+            dependencies: SmallVec::new(),
+            dependents: Dependents::default(),
+            active_dependents: 0,
+            staged: 0,
+            clients: SmallVec::new(),
+            kept: 0,
+            detached: false,
+            attempt: Attempt(0),
+            wishes: None,
+            state: State::Released,
+        }
+    }
+
+    #[test]
+    fn a_key_is_found_while_its_call_is_known_though_its_place_was_anothers() {
+        let mut calls = Calls::new(7);
+        let keys: Vec<_> = (0..5_000_u32)
+            .map(|number| {
+                let mut key = Key([0; 32]);
+                key.0[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b9).to_le_bytes());
+                key
+            })
+            .collect();
+        let ids: Vec<_> = keys.iter().map(|key| calls.insert(call(*key))).collect();
+        let (gone, kept) = ids.split_at(2_500);
+        for id in gone {
+            calls.remove(*id);
+        }
+        assert!(keys[..2_500].iter().all(|key| calls.find(key).is_none()));
+        assert!(keys[2_500..].iter().map(|key| calls.find(key)).eq(kept.iter().copied().map(Some)));
+        // In the places of those that are gone, the last first, and again.
+        for _ in 0..3 {
+            for key in &keys[..2_500] {
+                let id = calls.insert(call(*key));
+                assert_eq!(calls.find(key), Some(id));
+                if key.0[0] % 3 == 0 {
+                    calls.remove(id);
+                    assert_eq!(calls.find(key), None);
+                }
+            }
+            for key in &keys[..2_500] {
+                if let Some(id) = calls.find(key) {
+                    calls.remove(id);
+                }
+            }
+        }
+        assert_eq!(calls.iter().count(), 2_500);
+    }
 }

@@ -174,8 +174,9 @@ impl Scheduler {
             // Positions count over the tables of all pieces.
             partial.tasks.push(self.resolve_task(task)?);
         }
+        self.calls.approach(piece.calls.iter().map(|spec| &spec.key));
         for spec in piece.calls {
-            let Some((task, described)) = partial.tasks.get(spec.task as usize).cloned() else {
+            let Some((task, described)) = partial.tasks.get(spec.task as usize) else {
                 let message = format!("call `{}` names task {} of none", spec.key, spec.task);
                 return Err(Refusal::BadSubmission { message });
             };
@@ -186,7 +187,7 @@ impl Scheduler {
                 nesting: 0,
             };
             let priority = partial.parent.map_or(priority, |parent| nested(parent, priority));
-            let id = self.find_or_create(client, spec, task, &described, priority)?;
+            let id = self.find_or_create(client, spec, *task, described, priority)?;
             partial.position += 1;
             self.calls[id].staged += 1;
             partial.staged.push(id);
