@@ -9,6 +9,29 @@ def same(number):
     return number
 
 
+def add(a, b):
+    return a + b
+
+
+def tree(client, leaves):
+    started = time.perf_counter()
+    level = client.map(same, range(leaves), pure=False)
+    while len(level) > 1:
+        pairs = range(0, len(level), 2)
+        level = [client.submit(add, level[n], level[n + 1], pure=False) for n in pairs]
+    assert level[0].result() == leaves * (leaves - 1) // 2
+    return (2 * leaves - 1) / (time.perf_counter() - started)
+
+
+def chain(client, calls):
+    started = time.perf_counter()
+    last = client.submit(add, 0, 1, pure=False)
+    for _ in range(1, calls):
+        last = client.submit(add, last, 1, pure=False)
+    assert last.result() == calls
+    return calls / (time.perf_counter() - started)
+
+
 def main():
     from distributed import Client, LocalCluster
 
@@ -31,6 +54,8 @@ def main():
         started = time.perf_counter()
         client.submit(same, number, pure=False).result()
         samples.append((time.perf_counter() - started) * 1e3)
+    trees = [tree(client, 4_096) for _ in range(3)]
+    chains = [chain(client, 2_000) for _ in range(3)]
     client.close()
     cluster.close()
     print(
@@ -39,6 +64,8 @@ def main():
                 "calls_per_s": statistics.median(rates),
                 "latency_ms": statistics.median(samples),
                 "start_s": start_s,
+                "tree_calls_per_s": statistics.median(trees),
+                "chain_calls_per_s": statistics.median(chains),
             }
         )
     )

@@ -14,6 +14,8 @@ use serde_json::Value;
 pub(crate) struct Dask {
     pub(crate) calls_per_s: f64,
     pub(crate) latency_ms: f64,
+    pub(crate) tree_calls_per_s: f64,
+    pub(crate) chain_calls_per_s: f64,
     pub(crate) start_s: f64,
 }
 
@@ -34,6 +36,8 @@ pub(crate) fn measure() -> anyhow::Result<Dask> {
     let measured = Dask {
         calls_per_s: figure("calls_per_s")?,
         latency_ms: figure("latency_ms")?,
+        tree_calls_per_s: figure("tree_calls_per_s")?,
+        chain_calls_per_s: figure("chain_calls_per_s")?,
         start_s: figure("start_s")?,
     };
     Ok(*MEASURED.get_or_init(|| measured))

@@ -4,10 +4,12 @@
 
 mod calls;
 mod dask;
+mod graphs;
 mod grid;
 mod kernels;
 mod machine;
 mod memory;
+mod placement;
 mod sandbox;
 mod start;
 mod traps;
@@ -17,7 +19,8 @@ use clap::Parser;
 /// Measures grid.
 #[derive(Parser)]
 struct Bench {
-    /// Which: sandbox, machine, calls, latency, start, kernels, memory, traps. All if none is named.
+    /// Which: sandbox, kernels, machine, placement, calls, latency, graphs, neighbour, start, memory,
+    /// traps. All if none is named.
     names: Vec<String>,
     /// Leave the peers out.
     #[arg(long)]
@@ -38,11 +41,20 @@ fn main() -> anyhow::Result<()> {
     if wanted("machine") {
         machine::run();
     }
+    if wanted("placement") {
+        placement::run();
+    }
     if wanted("calls") {
         runtime.block_on(calls::throughput(peer))?;
     }
     if wanted("latency") {
         runtime.block_on(calls::latency(peer))?;
+    }
+    if wanted("graphs") {
+        runtime.block_on(graphs::run(peer))?;
+    }
+    if wanted("neighbour") {
+        runtime.block_on(graphs::neighbour())?;
     }
     if wanted("start") {
         runtime.block_on(start::run(peer))?;

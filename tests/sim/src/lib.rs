@@ -48,6 +48,7 @@ mod nested;
 mod network;
 mod oracle;
 mod peers;
+pub mod quality;
 mod rng;
 mod run;
 mod strike;

@@ -1,3 +1,4 @@
+use crate::quality::{self, SHAPES};
 use crate::run;
 
 /// Runs seeds and tells of all that fail, not only of the first.
@@ -74,4 +75,15 @@ fn runs_meet_what_they_are_for() {
     }
     assert!(summaries.iter().map(|summary| summary.stale_messages).sum::<u64>() > 100);
     assert!(summaries.iter().map(|summary| summary.ends).sum::<u64>() > 5_000);
+}
+
+#[test]
+fn placement_is_as_good_as_the_best_of_a_list_schedule_and_of_work_stealing() {
+    for shape in SHAPES {
+        for hosts in [8, 64] {
+            let makespans = quality::measure(shape, hosts, 1);
+            let ratio = makespans.ratio();
+            assert!(ratio <= 1.15, "{shape:?} on {hosts} hosts: {ratio:.3}, {makespans:?}");
+        }
+    }
 }
