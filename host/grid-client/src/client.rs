@@ -15,10 +15,8 @@ use grid_sdk::FromValue;
 
 use crate::error::ClientError;
 use crate::future::Future;
+use crate::io::{GOODBYE_MAX, Io};
 use crate::link::{Link, OUTBOX_MAX};
-
-/// How long a goodbye may take.
-const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// How to reach a grid.
 #[derive(Clone, Debug)]
@@ -31,7 +29,8 @@ pub struct ClientOptions {
     pub timeout: Duration,
 }
 
-/// A connection to a grid. Clones share it.
+/// A connection to a grid. Clones share it. It has a thread of its own: a program may compute, or
+/// block, as long as it likes between its calls.
 #[derive(Clone)]
 pub struct Client {
     link: Arc<Link>,
@@ -80,15 +79,21 @@ impl Client {
     /// [`ClientError::Unreachable`], [`ClientError::Incompatible`].
     pub async fn connect_with(options: &ClientOptions) -> Result<Self, ClientError> {
         let identity = Identity::load_or_create(&options.identity_dir)?;
+        let (scheduler, timeout) = (options.scheduler.clone(), options.timeout);
         let any = match options.scheduler.parse() {
             Ok(SocketAddr::V6(_)) => SocketAddr::from(([0u16; 8], 0)),
             _ => SocketAddr::from(([0u8; 4], 0)),
         };
-        let endpoint = Endpoint::quic(any, &identity)?;
-        Self::connect_over(endpoint, &options.scheduler, options.timeout).await
+        let io = Io::start().map_err(|error| ClientError::Net(error.to_string()))?;
+        let opened = io.runtime().clone().spawn(async move {
+            let endpoint = Endpoint::quic(any, &identity)?;
+            Self::open(endpoint, &scheduler, timeout, Some(io)).await
+        });
+        opened.await.unwrap_or_else(|error| Err(ClientError::Net(error.to_string())))
     }
 
-    /// Connects over an endpoint that the caller made: a twin in memory, for instance.
+    /// Connects over an endpoint that the caller made: a twin in memory, for instance. All of it then
+    /// runs on the caller's runtime, which must not be blocked for long.
     ///
     /// # Errors
     /// [`ClientError::Unreachable`], [`ClientError::Incompatible`].
@@ -97,10 +102,19 @@ impl Client {
         scheduler: &str,
         timeout: Duration,
     ) -> Result<Self, ClientError> {
+        Self::open(endpoint, scheduler, timeout, None).await
+    }
+
+    async fn open(
+        endpoint: Endpoint,
+        scheduler: &str,
+        timeout: Duration,
+        io: Option<Io>,
+    ) -> Result<Self, ClientError> {
         let connection = endpoint.connect(scheduler, timeout).await?;
         let (send, recv) = connection.open(Kind::Client).await?;
         let (outbox, inbox) = channel(send, recv, OUTBOX_MAX);
-        let link = Link::start(endpoint, connection, scheduler.to_owned(), outbox, inbox);
+        let link = Link::start(endpoint, connection, scheduler.to_owned(), (outbox, inbox), io);
         Ok(Self { link })
     }
 

@@ -10,8 +10,6 @@ use crate::error::ClientError;
 use crate::link::Link;
 use crate::slot::{Slot, Standing};
 
-/// A worker that does not answer by then counts as gone for this result.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Rounds over all holders before the caller is told; about half a minute.
 const ROUNDS_MAX: u32 = 20;
 const WAIT_FIRST: Duration = Duration::from_millis(50);
@@ -77,7 +75,7 @@ async fn from_one(
     let connection = match link.peer(address) {
         Some(connection) => connection,
         None => {
-            let connection = link.endpoint.connect(address, CONNECT_TIMEOUT).await?;
+            let connection = link.connect(address).await?;
             link.set_peer(address, Some(connection.clone()));
             connection
         }

@@ -31,6 +31,7 @@ mod error;
 mod fetch;
 mod future;
 mod hearing;
+mod io;
 mod link;
 mod plan;
 mod slot;

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
-use grid_net::{Connection, Endpoint, Inbox, Outbox};
+use grid_net::{Connection, Endpoint, Inbox, NetError, Outbox};
 use grid_proto::message::{Answer, BulkRequest, FromClient, Query, Submission, ToClient};
 use grid_proto::report::BundleInfo;
 use grid_proto::{Key, RequestId};
@@ -14,16 +15,22 @@ use tokio::sync::{Notify, oneshot};
 use crate::asking::{LeasePlace, Question, Telling};
 use crate::error::ClientError;
 use crate::hearing;
+use crate::io::Io;
 use crate::slot::{Slot, Standing};
 
 /// Messages to the scheduler that wait to be written; a submitter waits beyond that.
 pub(crate) const OUTBOX_MAX: usize = 256;
+
+/// A worker that does not answer by then counts as gone for a result.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Keys that are released by one message: it shall keep the scheduler from nobody else for long.
 const RELEASES_PER_MESSAGE_MAX: usize = 2_000;
 
 /// What all handles of one client share.
 pub(crate) struct Link {
+    /// Where the connections live, unless that is the caller's runtime.
+    io: Option<Io>,
     pub(crate) endpoint: Endpoint,
     pub(crate) scheduler: Connection,
     pub(crate) address: String,
@@ -72,10 +79,11 @@ impl Link {
         endpoint: Endpoint,
         scheduler: Connection,
         address: String,
-        outbox: Outbox<FromClient>,
-        inbox: Inbox<ToClient>,
+        (outbox, inbox): (Outbox<FromClient>, Inbox<ToClient>),
+        io: Option<Io>,
     ) -> Arc<Self> {
         let link = Arc::new(Self {
+            io,
             endpoint,
             scheduler,
             address,
@@ -246,6 +254,20 @@ impl Link {
         self.state().bundles.get(name).cloned()
     }
 
+    /// Connects to a worker.
+    pub(crate) async fn connect(&self, address: &str) -> Result<Connection, NetError> {
+        let (endpoint, address) = (self.endpoint.clone(), address.to_owned());
+        let connect = async move { endpoint.connect(&address, CONNECT_TIMEOUT).await };
+        match &self.io {
+            Some(io) => io
+                .runtime()
+                .spawn(connect)
+                .await
+                .unwrap_or_else(|error| Err(NetError::Closed(error.to_string()))),
+            None => connect.await,
+        }
+    }
+
     pub(crate) fn peer(&self, address: &str) -> Option<Connection> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).get(address).cloned()
     }
@@ -266,7 +288,7 @@ impl Link {
     pub(crate) async fn bulk(
         connection: &Connection,
         request: &BulkRequest,
-    ) -> Result<(grid_net::SendStream, grid_net::RecvStream), grid_net::NetError> {
+    ) -> Result<(grid_net::SendStream, grid_net::RecvStream), NetError> {
         let (mut send, recv) = connection.open(grid_net::Kind::Bulk).await?;
         send.send(request).await?;
         Ok((send, recv))
@@ -278,6 +300,9 @@ impl Drop for Link {
         self.scheduler.close("the client is done");
         // Lets the task that tells of releases see that there is nothing left to tell.
         self.releases.notify_one();
+        if let Some(io) = &mut self.io {
+            io.end(self.endpoint.clone());
+        }
     }
 }
 

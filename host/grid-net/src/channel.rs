@@ -13,6 +13,11 @@ use crate::stream::{RecvStream, SendStream, is_too_long};
 
 /// Messages that one frame carries at most.
 const BATCH_MAX: usize = 2048;
+/// Bytes of a frame that is made of more than one message, about: whoever takes it apart has others to
+/// serve.
+const BATCH_BYTES: usize = 256 << 10;
+/// Messages of the first frame, before it is known how long they are.
+const BATCH_FIRST: usize = 64;
 
 /// The sending end. Clones share one queue; when all are gone, the stream is finished.
 #[derive(Debug)]
@@ -92,24 +97,34 @@ where
     Vec<T>: Message,
 {
     let mut batch = Vec::new();
-    while messages.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        if let Err(error) = write_batch(&mut stream, std::mem::take(&mut batch)).await {
-            tracing::debug!(%error, "a control stream ended");
-            return;
+    let mut limit = BATCH_FIRST;
+    while messages.recv_many(&mut batch, limit).await > 0 {
+        let count = batch.len();
+        match write_batch(&mut stream, std::mem::take(&mut batch)).await {
+            // As long as the last ones, the next would fill a frame.
+            Ok(bytes) => limit = (BATCH_BYTES * count / bytes.max(1)).clamp(1, BATCH_MAX),
+            Err(error) => {
+                tracing::debug!(%error, "a control stream ended");
+                return;
+            }
         }
     }
     let _ = stream.finish().await;
 }
 
-/// One frame, or several when the messages are large.
-async fn write_batch<T>(stream: &mut SendStream, batch: Vec<T>) -> Result<(), NetError>
+/// One frame, or several when the messages are large. Gives their bytes.
+async fn write_batch<T>(stream: &mut SendStream, batch: Vec<T>) -> Result<usize, NetError>
 where
     Vec<T>: Message,
 {
+    let mut bytes = 0;
     let mut rest = vec![batch];
     while let Some(mut batch) = rest.pop() {
         match batch.encode() {
-            Ok(frame) => stream.send_bytes(&frame).await?,
+            Ok(frame) => {
+                bytes += frame.len();
+                stream.send_bytes(&frame).await?;
+            }
             Err(error) if is_too_long(&error) && batch.len() > 1 => {
                 let second = batch.split_off(batch.len() / 2);
                 rest.push(second);
@@ -118,7 +133,7 @@ where
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(bytes)
 }
 
 fn closed() -> NetError {

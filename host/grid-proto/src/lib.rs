@@ -16,7 +16,7 @@ pub mod id;
 pub mod limits;
 pub mod message;
 pub mod order;
-mod pieces;
+pub mod pieces;
 pub mod report;
 pub mod shape;
 pub mod value;

@@ -2,15 +2,18 @@
 //! still on their way.
 
 use crate::call::Arg;
+use crate::id::Key;
 use crate::message::Submission;
 
-/// Calls that one piece of a submission carries at most.
-const CALLS_PER_PIECE_MAX: usize = 2_000;
+/// Calls that one piece of a submission carries at most, and calls that it names: about a millisecond
+/// of a scheduler that has others to serve.
+pub const CALLS_PER_PIECE_MAX: usize = 500;
 /// Bytes of arguments that one piece carries at most, were its last call small.
 const BYTES_PER_PIECE_MAX: usize = 1 << 20;
 
 impl Submission {
-    /// The same submission in pieces that fit frames, in order; the last carries what is wanted.
+    /// The same submission in pieces that fit frames, in order: the calls, then what is wanted of
+    /// them.
     #[must_use]
     pub fn into_pieces(self) -> Vec<Self> {
         let Self { request, tasks, calls, wanted, detached, more } = self;
@@ -29,9 +32,23 @@ impl Submission {
             bytes += size;
             pieces.last_mut().expect("there is a first piece").calls.push(spec);
         }
-        let last = pieces.last_mut().expect("there is a first piece");
-        *last = Self { wanted, detached, more, ..std::mem::take(last) };
+        let mut name = |key: Key, list: fn(&mut Self) -> &mut Vec<Key>| {
+            let last = pieces.last().expect("there is a first piece");
+            if last.wanted.len() + last.detached.len() >= CALLS_PER_PIECE_MAX {
+                pieces.push(empty());
+            }
+            list(pieces.last_mut().expect("there is a first piece")).push(key);
+        };
+        wanted.into_iter().for_each(|key| name(key, |piece| &mut piece.wanted));
+        detached.into_iter().for_each(|key| name(key, |piece| &mut piece.detached));
+        pieces.last_mut().expect("there is a first piece").more = more;
         pieces
+    }
+
+    /// Calls that it carries and names.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.calls.len() + self.wanted.len() + self.detached.len()
     }
 }
 

@@ -108,15 +108,18 @@ fn submissions_fall_into_pieces_that_fit_frames_and_lose_nothing() {
         options: CallOptions::default(),
     };
     let calls: Vec<_> = (0..5_000).map(|n| spec(n, 10)).chain([spec(9, 4 << 20)]).collect();
-    let wanted = vec![Key([3; 32])];
+    let wanted = vec![Key([3; 32]); 1_200];
     let whole = Submission { calls: calls.clone(), wanted: wanted.clone(), ..Default::default() };
-    let pieces = whole.into_pieces();
+    let pieces = whole.clone().into_pieces();
     let (last, others) = pieces.split_last().unwrap();
-    assert!(others.len() >= 3 && others.iter().all(|piece| piece.more && piece.wanted.is_empty()));
-    assert!(!last.more && last.wanted == wanted);
+    assert!(others.iter().all(|piece| piece.more) && !last.more);
     for piece in &pieces {
+        assert!(piece.weight() <= 1_000);
         assert!(vec![FromClient::Submit(piece.clone())].encode().is_ok());
     }
-    let joined: Vec<_> = pieces.into_iter().flat_map(|piece| piece.calls).collect();
-    assert_eq!(joined, calls);
+    assert!(pieces.iter().flat_map(|piece| &piece.wanted).eq(&wanted));
+    assert!(pieces.iter().flat_map(|piece| &piece.calls).eq(&calls));
+    // What is small stays whole.
+    let small = Submission { calls: calls[..3].to_vec(), wanted: vec![calls[0].key], ..whole };
+    assert_eq!(small.clone().into_pieces(), [small]);
 }

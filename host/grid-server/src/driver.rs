@@ -24,6 +24,8 @@ const INPUTS_MAX: usize = 1_024;
 const TURN_MAX: usize = 64;
 /// and how long it goes on with them: whoever waits for an answer waits for the turn's end.
 const TURN_TIME_MAX: Duration = Duration::from_millis(2);
+/// A turn that others feel.
+const LONG_TURN: Duration = Duration::from_millis(10);
 
 /// What sessions tell the driver.
 pub(crate) enum Input {
@@ -127,9 +129,15 @@ impl Server {
                     break;
                 }
             }
+            let handled = began.elapsed();
             let now = self.now();
             self.machine.flush(now);
+            let flushed = began.elapsed();
             self.carry_out();
+            let took = began.elapsed();
+            if took > LONG_TURN {
+                tracing::info!(?handled, ?flushed, ?took, "a long turn: others waited");
+            }
         }
         accepting.abort();
         for session in self.clients.values() {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use grid_net::{Connection, Endpoint, Inbox, Kind, NetError, channel};
 use grid_proto::frame::Message;
 use grid_proto::message::{FromClient, FromWorker, ToClient, ToWorker};
-use grid_proto::{ClientId, WorkerId};
+use grid_proto::pieces::CALLS_PER_PIECE_MAX;
+use grid_proto::{ClientId, Key, WorkerId};
 use tokio::sync::Semaphore;
 
 use crate::bulk;
@@ -16,8 +17,8 @@ use crate::driver::{Input, Inputs};
 const OUTBOX_MAX: usize = 1 << 18;
 /// Parts of batches of one client that wait for the driver.
 const WAITING_PER_CLIENT_MAX: usize = 2;
-/// A message with more calls than this is a part of its own.
-const LARGE_CALLS: usize = 200;
+/// A part of a batch ends where it names this many calls.
+const CALLS_PER_PART: usize = 500;
 
 /// Takes connections until the endpoint is closed.
 pub(crate) async fn accept(endpoint: Endpoint, files: Arc<BundleFiles>, inputs: Inputs) {
@@ -74,19 +75,38 @@ async fn serve_client(
     inputs.send(Input::ClientGone(id)).await;
 }
 
-/// Cuts a batch behind each large message.
+/// Cuts a batch, and messages that are larger than our own clients send them, into parts that take the
+/// driver about a millisecond each.
 fn parts(batch: Vec<FromClient>) -> Vec<Vec<FromClient>> {
     let mut parts = vec![Vec::new()];
-    for message in batch {
-        let large =
-            matches!(&message, FromClient::Submit(piece) if piece.calls.len() > LARGE_CALLS);
+    let mut weight = 0;
+    for message in batch.into_iter().flat_map(pieces) {
+        weight += match &message {
+            FromClient::Submit(piece) => piece.weight(),
+            FromClient::Release(keys) => keys.len(),
+            _ => 1,
+        };
         parts.last_mut().expect("there is a first part").push(message);
-        if large {
+        if weight >= CALLS_PER_PART {
             parts.push(Vec::new());
+            weight = 0;
         }
     }
     parts.retain(|part| !part.is_empty());
     parts
+}
+
+fn pieces(message: FromClient) -> Vec<FromClient> {
+    match message {
+        FromClient::Submit(piece) if piece.weight() > 2 * CALLS_PER_PIECE_MAX => {
+            piece.into_pieces().into_iter().map(FromClient::Submit).collect()
+        }
+        FromClient::Release(keys) if keys.len() > CALLS_PER_PART => {
+            let release = |keys: &[Key]| FromClient::Release(keys.to_vec());
+            keys.chunks(CALLS_PER_PART).map(release).collect()
+        }
+        message => vec![message],
+    }
 }
 
 async fn serve_worker(
@@ -121,5 +141,41 @@ where
             None
         }
         Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grid_proto::message::Submission;
+
+    use super::*;
+
+    #[test]
+    fn what_names_very_many_calls_is_taken_in_in_parts() {
+        let keys: Vec<_> = (0..3_000_u32)
+            .map(|number| {
+                let mut key = Key([0; 32]);
+                key.0[..4].copy_from_slice(&number.to_le_bytes());
+                key
+            })
+            .collect();
+        let submission = Submission { wanted: keys.clone(), ..Submission::default() };
+        let batch = vec![FromClient::Submit(submission), FromClient::Release(keys.clone())];
+        let parts = parts(batch);
+        assert!(parts.len() >= 12, "{}", parts.len());
+        let (mut wanted, mut released, mut more) = (Vec::new(), Vec::new(), Vec::new());
+        for message in parts.into_iter().flatten() {
+            match message {
+                FromClient::Submit(piece) => {
+                    more.push(piece.more);
+                    wanted.extend(piece.wanted);
+                }
+                FromClient::Release(keys) => released.extend(keys),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((&wanted, &released), (&keys, &keys));
+        assert_eq!(more.iter().filter(|more| !**more).count(), 1);
+        assert_eq!(more.last(), Some(&false));
     }
 }

@@ -17,7 +17,7 @@ use crate::{median, report};
 const BUNDLE: BundleHash = BundleHash([1; 32]);
 const CLIENT: ClientId = ClientId(1);
 /// As the client library cuts submissions.
-const PIECE: usize = 2_000;
+const PIECE: usize = 500;
 /// Ends that the host hands over between two rounds of placement.
 const BATCH: usize = 256;
 const ROUNDS: usize = 3;

@@ -1,6 +1,6 @@
 //! Waiting, gathering, persisting, detaching and retrying, as programs write them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use grid_client::{ClientError, WaitFor};
 use grid_proto::FailureKind;
@@ -8,7 +8,7 @@ use hello::{inc, parse};
 use noop::{add, fresh, sleep_ms, spin};
 use odd::user_error::fail;
 
-use crate::support::{Grid, eventually, failure};
+use crate::support::{Grid, PATIENCE, Processes, bundle_bytes, eventually, failure};
 
 #[tokio::test]
 async fn gather_raises_skips_or_gives_each() {
@@ -157,4 +157,19 @@ async fn a_cancelled_call_that_has_a_name_is_retried_and_everybody_is_told() {
         matches!(other.gather(&named).await.as_deref(), Ok([42, 43]))
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_program_may_compute_as_long_as_it_likes_between_its_calls() {
+    let grid = Processes::up(&["--workers=1", "--slots=1"]);
+    let client = grid.client().await;
+    client.deploy(&bundle_bytes("noop"), false).await.unwrap();
+    let future = client.submit(add::call(1, 2)).await.unwrap();
+    // Nothing else runs on this runtime meanwhile; the connection lives, and the result arrives.
+    let begun = Instant::now();
+    while !future.is_done() {
+        assert!(begun.elapsed() < PATIENCE, "nobody listens");
+        std::thread::yield_now();
+    }
+    assert_eq!(future.result().await.unwrap(), 3);
 }
