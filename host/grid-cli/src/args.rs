@@ -28,7 +28,8 @@ Exit codes:
   3  the sandbox stopped the task (trap, limit, cancelled)
   4  refused: no such bundle, task, key or name, wrong arguments, not a bundle, name taken
   5  the grid cannot be reached, or is of another version or identity
-  6  something on this machine: a file, a port, a build, a toolchain; or `--timeout` was over";
+  6  something on this machine: a file, a port, a build, a toolchain; or `--timeout` was over
+  7  the scheduler stopped because its own state was wrong; it says where its dump is";
 
 /// Options of every command.
 #[derive(Args, Debug, Clone)]

@@ -13,6 +13,8 @@ pub(crate) enum CliError {
     Local(anyhow::Error),
     /// What was typed cannot be right.
     Usage(String),
+    /// The scheduler that this process was found a contradiction in its state.
+    Fault(grid_server::ServerError),
     /// Several calls ended without a result, which was shown already; the worst code.
     Shown(u8),
 }
@@ -30,6 +32,7 @@ impl CliError {
             ) => 5,
             Self::Local(_) => 6,
             Self::Usage(_) => 2,
+            Self::Fault(_) => 7,
             Self::Shown(code) => *code,
         }
     }
@@ -40,6 +43,7 @@ impl CliError {
             Self::Client(error) => eprintln!("error: {error}"),
             Self::Local(error) => eprintln!("error: {error:#}"),
             Self::Usage(message) => eprintln!("error: {message}"),
+            Self::Fault(error) => eprintln!("error: {error}"),
             Self::Shown(_) => {}
         }
     }
@@ -145,12 +149,20 @@ macro_rules! local {
 local!(
     std::io::Error,
     serde_json::Error,
-    grid_server::ServerError,
     grid_sandbox::EngineError,
     grid_build::BuildError,
     grid_build::ScaffoldError,
     grid_build::ToolchainError,
 );
+
+impl From<grid_server::ServerError> for CliError {
+    fn from(error: grid_server::ServerError) -> Self {
+        match error {
+            fault @ grid_server::ServerError::Fault { .. } => Self::Fault(fault),
+            other => Self::Local(other.into()),
+        }
+    }
+}
 
 impl From<grid_worker::WorkerError> for CliError {
     fn from(error: grid_worker::WorkerError) -> Self {
@@ -169,6 +181,7 @@ impl From<grid_embedded::EmbeddedError> for CliError {
         match error {
             grid_embedded::EmbeddedError::Net(error) => error.into(),
             grid_embedded::EmbeddedError::Worker(error) => error.into(),
+            grid_embedded::EmbeddedError::Server(error) => error.into(),
             other => Self::Local(other.into()),
         }
     }

@@ -8,7 +8,7 @@ use grid_proto::message::Submission;
 use grid_proto::order::Graph;
 use grid_proto::{
     Amount, Arg, BundleHash, CallOptions, CallSpec, Instance, Key, Pins, TaskLimits, TaskRef,
-    Value, call,
+    Value, bounds, call,
 };
 use grid_sdk::{ArgNode, CallNode};
 
@@ -46,6 +46,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// Adds a call; gives its key.
     pub(crate) fn add_raw(&mut self, raw: RawCall) -> Result<Key, ClientError> {
+        bounds::check_call(&raw.task, &raw.args, &raw.options)?;
         let key = match raw.pure {
             true => call::pure_key(raw.bundle, &raw.task, &raw.args),
             false => random_key()?,

@@ -24,7 +24,7 @@ use grid_net::{Endpoint, Identity, MemoryHub, NetError};
 use grid_sandbox::EngineConfig;
 use grid_server::{Server, ServerConfig, ServerError};
 use grid_worker::{Worker, WorkerConfig, WorkerError};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// How long the parts of one process may take to find each other.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -76,6 +76,7 @@ pub struct Embedded {
     identity: Option<Identity>,
     address: String,
     stop: watch::Sender<bool>,
+    broken: oneshot::Receiver<ServerError>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -102,8 +103,15 @@ impl Embedded {
         let (stop, stopped) = watch::channel(false);
         let identity = config.listen.as_ref().map(|(_, identity)| identity.clone());
         let (ready, address) = mpsc::channel();
-        let mut grid =
-            Self { hub: hub.clone(), identity, address: String::new(), stop, threads: Vec::new() };
+        let (break_down, broken) = oneshot::channel();
+        let mut grid = Self {
+            hub: hub.clone(),
+            identity,
+            address: String::new(),
+            stop,
+            broken,
+            threads: Vec::new(),
+        };
 
         let server_config = ServerConfig {
             state_dir: config.state_dir.clone(),
@@ -122,8 +130,12 @@ impl Embedded {
             match made {
                 Ok((server, endpoint, address)) => {
                     let _ = ready.send(Ok(address));
-                    server.run(stop_asked(until)).await;
+                    let ended = server.run(stop_asked(until)).await;
                     endpoint.close().await;
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "the scheduler is gone");
+                        let _ = break_down.send(error);
+                    }
                 }
                 Err(error) => drop(ready.send(Err(error))),
             }
@@ -186,6 +198,16 @@ impl Embedded {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Waits until the scheduler stops because its own state was wrong. Its clients are told so, and
+    /// nothing runs any more.
+    pub async fn broken(&mut self) -> ServerError {
+        match (&mut self.broken).await {
+            Ok(error) => error,
+            // It stopped as it was asked to.
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// A new client of this grid. Must be called inside a tokio runtime.

@@ -7,6 +7,7 @@
 //! Invariants: every type that crosses the wire derives rkyv's checked access; nothing is decoded
 //! from a frame longer than [`frame::FRAME_BYTES_MAX`]; equal pure calls have equal keys.
 
+pub mod bounds;
 pub mod bundle;
 pub mod call;
 pub mod coordination;
@@ -32,7 +33,7 @@ pub use report::Spent;
 pub use value::{Codec, ObjectMeta, Value};
 
 /// Both ends of a link must speak the same version; it changes with every change of a message.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,10 @@ pub const INLINE_RESULT_BYTES_MAX: usize = 4 << 10;
 pub const BUNDLE_BYTES_MAX: usize = 64 << 20;
 /// Arguments of one call, by number.
 pub const ARGUMENTS_MAX: usize = 4096;
+/// Names that one call may be pinned to; resources that it may take, or that a worker may offer.
+pub const NEEDS_MAX: usize = 32;
+/// Bytes of the name of a task, a worker, a host, a label or a resource.
+pub const NAME_BYTES_MAX: usize = 512;
 /// Calls that one running call may have submitted and not let go of; keeps what a call costs the
 /// scheduler and its worker bounded.
 pub const NESTED_CALLS_MAX: usize = 10_000;

@@ -145,7 +145,7 @@ pub struct CallInfo {
     pub task: String,
     /// Its state.
     pub state: String,
-    /// Which try.
+    /// Which try: the one that runs, or else the next.
     pub attempt: Attempt,
     /// Where it runs, or where its result is.
     pub workers: Vec<String>,

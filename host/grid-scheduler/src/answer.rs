@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use grid_proto::bounds::check_resources;
 use grid_proto::message::{Answer, Query, Refusal};
-use grid_proto::report::{CallInfo, GridStatus, TaskCounts, WorkerInfo};
-use grid_proto::{Amount, ClientId, RequestId, WorkerId};
+use grid_proto::report::{CallInfo, GridStatus, StoryStep, TaskCounts, WorkerInfo};
+use grid_proto::{Amount, ClientId, Key, RequestId, WorkerId};
 
 use crate::call::{Call, CallId, State};
 use crate::counts::Counts;
@@ -56,7 +57,7 @@ impl Scheduler {
         GridStatus {
             clients: count(self.clients.len() - self.sessions.len()),
             workers: count(self.workers.len()),
-            slots: self.workers.iter().map(|(_, worker)| worker.slots).sum(),
+            slots: self.workers.iter().fold(0, |sum: u32, (_, w)| sum.saturating_add(w.slots)),
             calls,
             stale_messages: self.stale_messages,
             ..GridStatus::default()
@@ -79,14 +80,21 @@ impl Scheduler {
             let key = prefix.to_owned();
             return Answer::Refused(Refusal::UnknownKey { key });
         }
+        Answer::Story(self.story_steps(prefix))
+    }
+
+    pub(crate) fn story_steps(&self, prefix: &str) -> Vec<StoryStep> {
         let name = |id| {
             let name = self.workers.of(id).map(|worker| worker.name.clone());
             name.unwrap_or_else(|| format!("worker {id}, gone"))
         };
-        Answer::Story(self.story.of(prefix, self.now, name))
+        self.story.of(prefix, self.now, name)
     }
 
     fn on_set_resources(&mut self, name: &str, resources: Vec<(String, Amount)>) -> Answer {
+        if let Err(refusal) = check_resources(&resources) {
+            return Answer::Refused(refusal);
+        }
         let found = self.workers.iter().find(|(_, worker)| worker.name == name);
         let Some(id) = found.map(|(id, _)| id) else {
             let message = format!("no worker `{name}` is connected; `grid workers` lists them");
@@ -98,7 +106,7 @@ impl Scheduler {
         Answer::Workers(self.worker_infos())
     }
 
-    fn worker_infos(&self) -> Vec<WorkerInfo> {
+    pub(crate) fn worker_infos(&self) -> Vec<WorkerInfo> {
         let info = |(id, worker): (WorkerId, &crate::worker::Worker)| WorkerInfo {
             id,
             name: worker.name.clone(),
@@ -123,14 +131,14 @@ impl Scheduler {
     fn call_infos(&self, prefix: &str, state: Option<&str>, count_max: usize) -> Vec<CallInfo> {
         self.calls
             .iter()
-            .filter(|(_, call)| prefix.is_empty() || call.key.to_string().starts_with(prefix))
+            .filter(|(_, call)| begins_with(&call.key, prefix))
             .filter(|(_, call)| state.is_none_or(|state| state == self.label(call)))
             .take(count_max)
             .map(|(id, call)| self.call_info(id, call))
             .collect()
     }
 
-    fn call_info(&self, id: CallId, call: &Call) -> CallInfo {
+    pub(crate) fn call_info(&self, id: CallId, call: &Call) -> CallInfo {
         let name = |id: &WorkerId| self.workers.of(*id).map(|worker| worker.name.clone());
         let (workers, size_bytes, failure) = match &call.state {
             State::Processing(processing) => {
@@ -166,4 +174,26 @@ impl Scheduler {
 
 fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// Whether a key begins with these hexadecimal digits. A question may have to look at a million.
+pub(crate) fn begins_with(key: &Key, digits: &str) -> bool {
+    let nibbles = key.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let mut own = nibbles.map(|nibble| char::from_digit(nibble.into(), 16));
+    digits.chars().all(|digit| own.next() == Some(Some(digit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_begins_with_its_digits_and_no_others() {
+        let key = Key([0xa3; 32]);
+        let text = key.to_string();
+        let same = |digits: &str| begins_with(&key, digits) == text.starts_with(digits);
+        assert!((0..=64).all(|length| begins_with(&key, &text[..length])));
+        assert!(["b", "a4", "A3", "g", "\u{e9}", &format!("{text}a")].into_iter().all(same));
+        assert!(!begins_with(&key, &format!("{text}a")) && !begins_with(&key, "a4"));
+    }
 }

@@ -12,6 +12,9 @@ const RUN_BYTES_MAX: usize = 1 << 20;
 impl Scheduler {
     /// Gives a call to a worker.
     pub(crate) fn assign(&mut self, id: CallId, worker: WorkerId) {
+        if self.workers.of(worker).is_none() {
+            return self.contradicted("it is given to a worker that is not there", id);
+        }
         let call = &self.calls[id];
         let expected_us = self.tasks.of(call.task).expected_us();
         let inputs = call

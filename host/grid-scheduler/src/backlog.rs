@@ -57,6 +57,18 @@ impl Backlog {
         }
     }
 
+    pub(crate) fn contains(
+        &self,
+        entry: (Priority, CallId),
+        resources: &[(String, Amount)],
+    ) -> bool {
+        let line = match resources.is_empty() {
+            true => Some(&self.free),
+            false => self.by_resources.get(resources),
+        };
+        line.is_some_and(|line| line.contains(&entry))
+    }
+
     /// The first that may be given to the worker now.
     pub(crate) fn first(
         &self,

@@ -79,7 +79,7 @@ impl Calls {
     }
 
     fn add_page(&mut self) -> CallId {
-        let first = u32::try_from(self.pages.len() << PAGE_BITS).expect("calls are bounded");
+        let first = self.places();
         self.pages.push((0..PAGE_CALLS).map(|_| None).collect());
         let last = first + (PAGE_CALLS as u32 - 1);
         // The lowest is taken next.
@@ -118,6 +118,11 @@ impl Calls {
 
     pub(crate) fn contains(&self, id: CallId) -> bool {
         at(&self.pages, id).is_some()
+    }
+
+    /// Places that calls may have, from 0 on.
+    pub(crate) fn places(&self) -> u32 {
+        u32::try_from(self.pages.len() << PAGE_BITS).expect("calls are bounded")
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (CallId, &Call)> {

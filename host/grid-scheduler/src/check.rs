@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use grid_proto::{Amount, WorkerId};
 
-use crate::call::{Call, CallId, Processing, Queue, State};
+use crate::call::{Call, CallId, Processing, State};
 use crate::counts::Counts;
 use crate::machine::Scheduler;
 use crate::submit::{Partial, Starting};
@@ -16,6 +16,9 @@ impl Scheduler {
     /// # Errors
     /// The first one that is broken, in words.
     pub fn check(&self) -> Result<(), String> {
+        if let Some(fault) = self.fault() {
+            return Err(fault.to_owned());
+        }
         let mut queued = 0;
         let mut withdrawing = 0;
         let mut counts = Counts::default();
@@ -136,17 +139,7 @@ impl Scheduler {
             }
             State::Queued { at, .. } => {
                 ensure(missing == 0, "queued without its inputs")?;
-                let entry = (call.priority, id);
-                let listed = match at {
-                    Queue::Any => self.unbound.contains(&entry),
-                    Queue::Nowhere => self.homeless.contains(&entry),
-                    Queue::Line => self.actors.is_method(id),
-                    Queue::Of(worker) => {
-                        let worker = self.workers.of(*worker);
-                        worker.is_some_and(|worker| worker.backlog.iter().any(|held| held == id))
-                    }
-                };
-                ensure(listed, "in no queue")?;
+                ensure(self.is_listed(id, call, *at), "in no queue")?;
             }
             State::Processing(Processing { worker, .. }) => {
                 let known = self.workers.of(*worker).is_some_and(|w| w.in_hand.contains(&id));

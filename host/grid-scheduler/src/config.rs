@@ -43,6 +43,8 @@ pub struct Config {
     pub story_steps_max: usize,
     /// Bytes of all that is shared by name: datasets, variables, queues, events and topics.
     pub coordination_bytes_max: u64,
+    /// Calls whose bookkeeping is verified in each turn, in a walk over all of them; 0 for none.
+    pub checked_per_turn: usize,
     /// Mixed into the hash of the key index, so that no client can aim at its buckets.
     pub seed: u64,
     /// A mistake that the simulator shall find.
@@ -66,6 +68,7 @@ impl Default for Config {
             quarantine_strikes: 1_000,
             story_steps_max: 20_000,
             coordination_bytes_max: 256 << 20,
+            checked_per_turn: 8,
             seed: 0,
             #[cfg(feature = "mutations")]
             mutation: None,

@@ -15,6 +15,9 @@ pub(crate) type ByKind = [u64; KINDS];
 pub(crate) const LABELS: [&str; KINDS] =
     ["released", "waiting", "queued", "no-worker", "processing", "memory", "erred"];
 
+/// The kind of calls that are released.
+pub(crate) const RELEASED: usize = 0;
+
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     by_task: Vec<ByKind>,
@@ -67,7 +70,7 @@ impl Counts {
 
 pub(crate) fn kind(state: &State) -> usize {
     match state {
-        State::Released => 0,
+        State::Released => RELEASED,
         State::Waiting { .. } => 1,
         State::Queued { at: Queue::Any | Queue::Of(_) | Queue::Line, .. } => 2,
         State::Queued { at: Queue::Nowhere, .. } => 3,

@@ -30,6 +30,7 @@
 //! - a worker's message about an attempt that is over changes a counter and nothing else.
 
 mod actors;
+mod admission;
 mod answer;
 mod assign;
 mod backlog;
@@ -43,8 +44,10 @@ mod config;
 mod coordination;
 mod counts;
 mod dependents;
+mod dump;
 mod event;
 mod explain;
+mod fault;
 mod fences;
 mod interest;
 mod kept;
@@ -53,7 +56,9 @@ mod machine;
 mod mutation;
 mod outcome;
 mod placement;
+mod plausible;
 mod quarantine;
+mod recent;
 mod reschedule;
 mod retry;
 mod sessions;
@@ -64,6 +69,7 @@ mod worker;
 mod workers;
 
 pub use config::{Config, Now};
+pub use dump::Dump;
 pub use event::{Action, Event};
 pub use machine::Scheduler;
 #[cfg(feature = "mutations")]

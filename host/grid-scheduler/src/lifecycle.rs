@@ -265,7 +265,7 @@ impl Scheduler {
 
     pub(crate) fn add_holder(&mut self, id: CallId, worker: WorkerId) {
         let State::Memory { meta, holders } = &mut self.calls[id].state else {
-            return;
+            return self.contradicted("a worker holds a result that there is not", id);
         };
         let size = meta.size;
         if !holders.contains(&worker)

@@ -15,10 +15,13 @@ use crate::config::{Config, Now};
 use crate::coordination::Coordination;
 use crate::counts::Counts;
 use crate::event::{Action, Event};
+use crate::fault::Faults;
 use crate::fences::Fences;
 use crate::mutation::Mutation;
 use crate::outcome::Leaving;
 use crate::placement::Bandwidth;
+use crate::plausible;
+use crate::recent::Recent;
 use crate::sessions::Sessions;
 use crate::story::{Cause, Story};
 use crate::submit::Starting;
@@ -57,6 +60,8 @@ pub struct Scheduler {
     pub(crate) bandwidth: Bandwidth,
     pub(crate) counts: Counts,
     pub(crate) story: Story,
+    pub(crate) recent: Recent,
+    pub(crate) faults: Faults,
     /// No worker's silence is too long before that.
     pub(crate) silence_at: Option<Now>,
     pub(crate) actions: VecDeque<Action>,
@@ -90,6 +95,8 @@ impl Scheduler {
             starting: VecDeque::new(),
             withdrawing: 0,
             counts: Counts::default(),
+            recent: Recent::default(),
+            faults: Faults::default(),
             silence_at: None,
             actions: VecDeque::new(),
             submissions: 0,
@@ -100,8 +107,12 @@ impl Scheduler {
 
     /// Something happened.
     pub fn handle(&mut self, now: Now, event: Event) {
+        if self.faults.found.is_some() {
+            return;
+        }
         self.now = self.now.max(now);
         self.story.cause = cause(&event);
+        self.recent.tell(self.now, self.story.cause, Some(&event));
         match event {
             Event::ClientConnected(id) => {
                 self.clients.entry(id).or_default();
@@ -121,15 +132,23 @@ impl Scheduler {
 
     /// One placement round, after a batch of events, and a share of what they left to do.
     pub fn flush(&mut self, now: Now) {
+        if self.faults.found.is_some() {
+            return;
+        }
         self.now = self.now.max(now);
+        self.recent.tell(self.now, Cause::Own("turn"), None);
         self.go_on();
         self.drop_ended_sessions();
         self.story.cause = Cause::Own("placement");
         self.place();
+        self.check_some();
     }
 
     /// The next thing to do, until there is none.
     pub fn poll_action(&mut self) -> Option<Action> {
+        if self.faults.found.is_some() {
+            return None;
+        }
         self.actions.pop_front()
     }
 
@@ -144,6 +163,10 @@ impl Scheduler {
 
     /// The time that [`Self::poll_timeout`] named has come.
     pub fn handle_timeout(&mut self, now: Now) {
+        if self.faults.found.is_some() {
+            return;
+        }
+        self.recent.tell(now, Cause::Own("time"), None);
         self.now = self.now.max(now);
         if self.silence_at.is_some_and(|at| at <= now) {
             self.story.cause = Cause::Own("time");
@@ -205,6 +228,10 @@ impl Scheduler {
             return;
         };
         worker.seen = now;
+        if let Err(reason) = plausible::check_message(&message) {
+            self.actions.push_back(Action::CloseWorker(id, reason));
+            return self.on_worker_gone(id, Leaving::Planned);
+        }
         match message {
             FromWorker::Register(_) => {}
             FromWorker::Started(attempts) => self.on_started(id, &attempts),
@@ -236,6 +263,10 @@ impl Scheduler {
     }
 
     fn on_register(&mut self, id: WorkerId, registration: Registration) {
+        if let Err(reason) = plausible::check_registration(&registration) {
+            self.actions.push_back(Action::CloseWorker(id, reason));
+            return;
+        }
         let namesake = self.workers.iter().find(|(_, worker)| worker.name == registration.name);
         if let Some((other, known)) = namesake.map(|(id, worker)| (id, worker.pid)) {
             if known != registration.pid {

@@ -1,5 +1,5 @@
 //! Mistakes that can be put into the machine, to see that the simulator finds them. Without the
-//! feature `mutations`, which only the simulator switches on, they are compiled to nothing.
+//! feature `mutations`, which only tests switch on, they are compiled to nothing.
 
 use crate::machine::Scheduler;
 

@@ -129,9 +129,12 @@ impl Scheduler {
         let entry = (call.priority, id);
         match at {
             Queue::Any => {
-                self.unbound.remove(&entry);
+                if !self.unbound.remove(&entry) {
+                    self.contradicted("it is not among the calls that may run anywhere", id);
+                }
             }
             Queue::Nowhere => {
+                // While these are looked at anew they are in no queue.
                 self.homeless.remove(&entry);
             }
             Queue::Of(worker) => {
@@ -261,8 +264,13 @@ impl Scheduler {
             return;
         }
         for (_, id) in std::mem::take(&mut self.homeless) {
-            self.set_state(id, State::Waiting { missing: 0 });
-            self.enqueue(id);
+            // The failure of one that came before may have taken it along.
+            let still = self.calls.contains(id)
+                && matches!(self.calls[id].state, State::Queued { at: Queue::Nowhere, .. });
+            if still {
+                self.set_state(id, State::Waiting { missing: 0 });
+                self.enqueue(id);
+            }
         }
     }
 

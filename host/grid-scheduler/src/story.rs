@@ -6,6 +6,7 @@ use grid_proto::message::{FromClient, FromWorker};
 use grid_proto::report::StoryStep;
 use grid_proto::{Attempt, ClientId, Key, WorkerId};
 
+use crate::answer::begins_with;
 use crate::call::{Queue, State};
 use crate::config::Now;
 use crate::counts;
@@ -46,15 +47,24 @@ impl Story {
         if self.steps_max == 0 {
             return;
         }
-        if self.steps.len() >= self.steps_max {
-            self.steps.pop_front();
-        }
         let worker = match state {
             State::Queued { at: Queue::Of(worker), .. } => Some(*worker),
             State::Processing(processing) => Some(processing.worker),
             _ => None,
         };
         let kind = u8::try_from(counts::kind(state)).unwrap_or_default();
+        if matches!(state, State::Memory { .. } | State::Erred(_))
+            && let Some(last) = self.steps.back_mut()
+            && (last.at, last.key, last.cause) == (at, *key, self.cause)
+            && usize::from(last.kind) == counts::RELEASED
+        {
+            // An attempt leaves its worker and has ended: one step, of that attempt.
+            last.kind = kind;
+            return;
+        }
+        if self.steps.len() >= self.steps_max {
+            self.steps.pop_front();
+        }
         self.steps.push_back(Step { at, key: *key, attempt, kind, worker, cause: self.cause });
     }
 
@@ -65,7 +75,7 @@ impl Story {
         now: Now,
         worker_name: impl Fn(WorkerId) -> String,
     ) -> Vec<StoryStep> {
-        let told = self.steps.iter().filter(|step| step.key.to_string().starts_with(prefix));
+        let told = self.steps.iter().filter(|step| begins_with(&step.key, prefix));
         told.map(|step| StoryStep {
             ago_us: now.0.saturating_sub(step.at.0),
             key: step.key,

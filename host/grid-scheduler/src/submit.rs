@@ -2,10 +2,8 @@
 //! made known and nothing more; only when the last piece is there and all of it holds does any of
 //! it start.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use grid_proto::limits::{ARGUMENTS_MAX, INLINE_ARGUMENT_BYTES_MAX};
 use grid_proto::message::{Refusal, Submission, ToClient};
 use grid_proto::{
     Arg, CallOptions, CallSpec, ClientId, Key, Priority, RequestId, TaskDescription, TaskId,
@@ -13,14 +11,12 @@ use grid_proto::{
 };
 use smallvec::SmallVec;
 
+use crate::admission;
 use crate::call::{Argument, Call, CallId, Needs, State, Wishes};
 use crate::dependents::Dependents;
 use crate::machine::Scheduler;
 use crate::mutation::Mutation;
 use crate::sessions::nested;
-
-/// Names of workers, and resources, that one call may list.
-const NEEDS_MAX: usize = 32;
 
 /// A submission of which more is to come.
 #[derive(Debug)]
@@ -175,7 +171,8 @@ impl Scheduler {
             partial.tasks.push(self.resolve_task(task)?);
         }
         self.calls.approach(piece.calls.iter().map(|spec| &spec.key));
-        for spec in piece.calls {
+        let mut calls = piece.calls.into_iter();
+        while let Some(spec) = calls.next() {
             let Some((task, described)) = partial.tasks.get(spec.task as usize) else {
                 let message = format!("call `{}` names task {} of none", spec.key, spec.task);
                 return Err(Refusal::BadSubmission { message });
@@ -187,7 +184,10 @@ impl Scheduler {
                 nesting: 0,
             };
             let priority = partial.parent.map_or(priority, |parent| nested(parent, priority));
-            let id = self.find_or_create(client, spec, *task, described, priority)?;
+            let own = spec.key;
+            let id = self
+                .find_or_create(client, spec, *task, described, priority)
+                .map_err(|error| admission::in_order(error, own, calls.as_slice()))?;
             partial.position += 1;
             self.calls[id].staged += 1;
             partial.staged.push(id);
@@ -254,8 +254,7 @@ impl Scheduler {
                 new: self.recipe(task, &spec.args),
             });
         }
-        check_arguments(&spec, described)?;
-        check_needs(&spec.options)?;
+        admission::check(&spec, described)?;
         let (args, mut dependencies) = self.resolve_args(spec.args)?;
         let instance = self.find_instance(&spec.options, task)?;
         dependencies.extend(instance.actor());
@@ -350,49 +349,4 @@ fn wishes(options: CallOptions, retries: u32) -> Option<Box<Wishes>> {
         ..Wishes::default()
     };
     (!plain).then(|| Box::new(wishes()))
-}
-
-fn check_needs(options: &CallOptions) -> Result<(), Refusal> {
-    let bad = |message: String| Err(Refusal::BadSubmission { message });
-    let named = options.pins.as_ref().map_or(&[][..], |pins| &pins.any_of);
-    if options.pins.is_some() && named.is_empty() {
-        return bad("a call is pinned to no worker, host or label: name one".to_owned());
-    }
-    if named.len() > NEEDS_MAX || options.resources.len() > NEEDS_MAX {
-        return bad(format!("a call may list {NEEDS_MAX} names and {NEEDS_MAX} resources"));
-    }
-    let mut names = BTreeSet::new();
-    match options.resources.iter().find(|(name, _)| !names.insert(name)) {
-        Some((name, _)) => bad(format!("a call lists the resource `{name}` twice")),
-        None => Ok(()),
-    }
-}
-
-fn check_arguments(spec: &CallSpec, described: &TaskDescription) -> Result<(), Refusal> {
-    if spec.args.len() > ARGUMENTS_MAX {
-        let message = format!(
-            "call `{}` has {} arguments; at most {ARGUMENTS_MAX} are allowed: reduce in a tree",
-            spec.key,
-            spec.args.len()
-        );
-        return Err(Refusal::BadArguments { message });
-    }
-    let inline = |arg: &Arg| match arg {
-        Arg::Value(value) => value.bytes.len(),
-        Arg::Key(_) => 0,
-    };
-    let bytes: usize = spec.args.iter().map(inline).sum();
-    if bytes > INLINE_ARGUMENT_BYTES_MAX {
-        let message = format!(
-            "the arguments of `{}` hold {bytes} bytes; at most {INLINE_ARGUMENT_BYTES_MAX} travel \
-             with a call: let a task read or make the data, and pass its result",
-            described.name
-        );
-        return Err(Refusal::BadArguments { message });
-    }
-    let values = spec.args.iter().map(|arg| match arg {
-        Arg::Value(value) => Some(value),
-        Arg::Key(_) => None,
-    });
-    described.check_arguments(values).map_err(|message| Refusal::BadArguments { message })
 }

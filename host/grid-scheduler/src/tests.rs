@@ -1,9 +1,11 @@
 //! Tests of the machine alone.
 
 mod actors;
+mod bad_input;
 mod balance;
 mod coordination;
 mod deploy;
+mod fault;
 mod grid;
 mod insight;
 mod kept;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use crate::bundle_files::BundleFiles;
 use crate::config::ServerConfig;
 use crate::error::ServerError;
+use crate::fault::{self, Guard};
 use crate::{process, session};
 
 /// Batches that wait for the driver; sessions beyond that wait with reading.
@@ -50,6 +52,8 @@ pub(crate) struct Inputs {
 pub struct Server {
     endpoint: Endpoint,
     machine: Scheduler,
+    guard: Guard,
+    state_dir: PathBuf,
     files: Arc<BundleFiles>,
     started: Instant,
     clients: BTreeMap<ClientId, Session<ToClient>>,
@@ -92,6 +96,8 @@ impl Server {
         Ok(Self {
             endpoint,
             machine,
+            guard: Guard::default(),
+            state_dir: config.state_dir,
             files: Arc::new(files),
             started: Instant::now(),
             clients: BTreeMap::new(),
@@ -100,7 +106,11 @@ impl Server {
     }
 
     /// Schedules until `shutdown` resolves, then says goodbye to everybody.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// [`ServerError::Fault`] when the machine found a contradiction in its state, or panicked: then
+    /// it has handled nothing more, and a dump is written.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
         let (queue, mut inputs) = mpsc::channel(INPUTS_MAX);
         let to_driver = Inputs { queue, ids: Arc::default() };
         let accepting = tokio::spawn(session::accept(
@@ -111,40 +121,62 @@ impl Server {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut turn = Vec::with_capacity(TURN_MAX);
         let mut left = VecDeque::with_capacity(TURN_MAX);
-        loop {
+        let ended = loop {
             let timeout = if left.is_empty() { self.until_timeout() } else { Duration::ZERO };
             tokio::select! {
                 _ = inputs.recv_many(&mut turn, TURN_MAX), if left.is_empty() => {}
                 () = tokio::time::sleep(timeout) => {
                     let now = self.now();
-                    self.machine.handle_timeout(now);
+                    self.step(|machine| machine.handle_timeout(now));
                 }
-                () = &mut shutdown => break,
+                () = &mut shutdown => break Ok(()),
             }
             left.extend(turn.drain(..));
-            let began = Instant::now();
-            while let Some(input) = left.pop_front() {
-                self.on_input(input);
-                if began.elapsed() > TURN_TIME_MAX {
-                    break;
-                }
+            if let Err(what) = self.take_turn(&mut left) {
+                break Err(fault::report(&self.machine, what, &self.state_dir));
             }
-            let handled = began.elapsed();
-            let now = self.now();
-            self.machine.flush(now);
-            let flushed = began.elapsed();
-            self.carry_out();
-            let took = began.elapsed();
-            if took > LONG_TURN {
-                tracing::info!(?handled, ?flushed, ?took, "a long turn: others waited");
+        };
+        accepting.abort();
+        self.say_goodbye(match ended {
+            Ok(()) => "the scheduler is stopping",
+            Err(_) => "the scheduler stopped: its own state was wrong; its log names a dump",
+        });
+        ended
+    }
+
+    /// Inputs for a while, one round of the machine, and what it wants done.
+    fn take_turn(&mut self, left: &mut VecDeque<Input>) -> Result<(), String> {
+        let began = Instant::now();
+        while let Some(input) = left.pop_front() {
+            self.on_input(input);
+            if began.elapsed() > TURN_TIME_MAX {
+                break;
             }
         }
-        accepting.abort();
+        let handled = began.elapsed();
+        let now = self.now();
+        self.step(|machine| machine.flush(now));
+        let flushed = began.elapsed();
+        self.guard.check(&self.machine)?;
+        self.carry_out();
+        let took = began.elapsed();
+        if took > LONG_TURN {
+            tracing::info!(?handled, ?flushed, ?took, "a long turn: others waited");
+        }
+        Ok(())
+    }
+
+    /// One step of the machine, unless it has found that it is wrong.
+    fn step(&mut self, step: impl FnOnce(&mut Scheduler)) {
+        self.guard.step(&mut self.machine, step);
+    }
+
+    fn say_goodbye(&self, reason: &str) {
         for session in self.clients.values() {
-            session.connection.close("the scheduler is stopping");
+            session.connection.close(reason);
         }
         for session in self.workers.values() {
-            session.connection.close("the scheduler is stopping");
+            session.connection.close(reason);
         }
     }
 
@@ -158,21 +190,25 @@ impl Server {
         timeout.map_or(IDLE, |at| Duration::from_micros(at.0.saturating_sub(self.now().0)))
     }
 
-    fn on_input(&mut self, input: Input) {
+    fn handle(&mut self, event: Event) {
         let now = self.now();
+        self.step(|machine| machine.handle(now, event));
+    }
+
+    fn on_input(&mut self, input: Input) {
         match input {
             Input::Client(id, connection, outbox) => {
                 self.clients.insert(id, Session { connection, outbox });
-                self.machine.handle(now, Event::ClientConnected(id));
+                self.handle(Event::ClientConnected(id));
             }
             Input::FromClient(id, batch, _turn) => {
                 for message in batch {
-                    self.machine.handle(now, Event::Client(id, message));
+                    self.handle(Event::Client(id, message));
                 }
             }
             Input::ClientGone(id) => {
                 self.clients.remove(&id);
-                self.machine.handle(now, Event::ClientGone(id));
+                self.handle(Event::ClientGone(id));
             }
             Input::Worker(id, connection, outbox) => {
                 self.workers.insert(id, Session { connection, outbox });
@@ -186,14 +222,14 @@ impl Server {
                         }
                         message => Event::Worker(id, message),
                     };
-                    self.machine.handle(now, event);
+                    self.handle(event);
                 }
             }
             Input::WorkerGone(id) => {
                 self.workers.remove(&id);
-                self.machine.handle(now, Event::WorkerGone(id));
+                self.handle(Event::WorkerGone(id));
             }
-            Input::Event(event) => self.machine.handle(now, *event),
+            Input::Event(event) => self.handle(*event),
         }
     }
 
@@ -239,6 +275,9 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 fn deliver<T>(session: Option<&Session<T>>, message: T) {
     let Some(session) = session else { return };

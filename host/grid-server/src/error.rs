@@ -1,4 +1,4 @@
-//! Why a scheduler could not start.
+//! Why a scheduler could not start, or had to stop.
 
 use std::path::PathBuf;
 
@@ -12,5 +12,17 @@ pub enum ServerError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// The machine's state contradicts itself.
+    #[error(
+        "the scheduler stopped because its own state was wrong: {what}\n{dump}\n\
+         please report this; start it again: workers come back by themselves, and clients have to \
+         submit again what had not ended"
+    )]
+    Fault {
+        /// What was found.
+        what: String,
+        /// Where the dump is, or why there is none, in words.
+        dump: String,
     },
 }

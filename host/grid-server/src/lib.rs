@@ -11,13 +11,15 @@
 //!
 //! Invariants: one task owns the machine; everything that waits is bounded, and whoever is too slow
 //! to take its messages loses its connection, nobody else does; a bundle's file exists whole or not
-//! at all, and is named by the hash of its bytes.
+//! at all, and is named by the hash of its bytes; a machine that contradicts itself handles nothing
+//! more: everybody is told, and a dump is written.
 
 mod bulk;
 mod bundle_files;
 mod config;
 mod driver;
 mod error;
+mod fault;
 mod process;
 mod session;
 

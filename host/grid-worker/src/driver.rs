@@ -36,6 +36,8 @@ const ANSWERS_MAX: usize = 1_024;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Calls that run longer than this are reported as executing.
 const STARTED_AFTER: Duration = Duration::from_millis(10);
+/// How long the scheduler may take to hear that this worker leaves.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
 const RECONNECT_FIRST: Duration = Duration::from_millis(50);
 const RECONNECT_MAX: Duration = Duration::from_secs(2);
 
@@ -53,6 +55,8 @@ pub struct Worker {
     actors: BTreeMap<Key, Actor>,
     cancels: BTreeMap<(Key, Attempt), CancelToken>,
     started: Vec<(Key, Attempt)>,
+    /// The connection that there is or was last, to say goodbye.
+    scheduler: Option<(Connection, Outbox<FromWorker>)>,
     /// Bytes fetched from peers since the last heartbeat, and microseconds that it took.
     fetched: (u64, u64),
     /// Attempts that may speak to the scheduler.
@@ -105,6 +109,7 @@ impl Worker {
             actors: BTreeMap::new(),
             cancels: BTreeMap::new(),
             started: Vec::new(),
+            scheduler: None,
             fetched: (0, 0),
             sessions: BTreeMap::new(),
             said,
@@ -125,7 +130,10 @@ impl Worker {
         let serving = tokio::spawn(serve(self.endpoint.clone(), Arc::clone(&self.store)));
         let result = tokio::select! {
             result = self.work() => result,
-            () = shutdown => Ok(()),
+            () = shutdown => {
+                self.leave().await;
+                Ok(())
+            }
         };
         serving.abort();
         for cancel in self.cancels.values() {
@@ -134,9 +142,20 @@ impl Worker {
         result
     }
 
+    /// Has the scheduler run elsewhere what is in hand here, as nobody's fault.
+    async fn leave(&self) {
+        if let Some((connection, outbox)) = &self.scheduler
+            && outbox.push(FromWorker::Leaving).is_ok()
+        {
+            // It hangs up when it has heard.
+            let _ = tokio::time::timeout(GOODBYE_MAX, connection.closed()).await;
+        }
+    }
+
     async fn work(&mut self) -> Result<(), WorkerError> {
         let mut link = self.connect(self.config.connect_timeout).await?;
         loop {
+            self.scheduler = Some((link.connection.clone(), link.outbox.clone()));
             let (welcomed, reason) = self.serve_scheduler(&mut link).await;
             if !welcomed {
                 let address = self.config.scheduler.clone();

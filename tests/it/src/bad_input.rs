@@ -1,13 +1,21 @@
 //! Bad input: each gets a clear error, and nothing is lost.
 
-use grid_client::{Client, ClientError, ClientOptions};
+use grid_client::{Client, ClientError, ClientOptions, RawCall};
 use grid_net::{Endpoint, Identity, Kind, NetError};
-use grid_proto::message::{BulkHeader, BulkRequest, Refusal};
-use grid_proto::{Arg, BundleHash, CallOptions, FailureKind, Key, PROTOCOL_VERSION};
+use grid_proto::message::{
+    BulkHeader, BulkRequest, FromClient, FromWorker, Outcome, Refusal, Registration, Submission,
+    ToClient,
+};
+use grid_proto::{
+    Arg, Attempt, BundleHash, CallOptions, CallSpec, FailureKind, Key, PROTOCOL_VERSION, RequestId,
+    Spent, TaskLimits, TaskRef,
+};
 use hello::inc;
 use noop::fresh;
 
-use crate::support::{Grid, PATIENCE, Processes, bundle_bytes, failure, raw_call, value};
+use crate::support::{
+    Grid, PATIENCE, Processes, bundle_bytes, eventually, failure, raw_call, value,
+};
 
 fn refusal<T: std::fmt::Debug>(ended: Result<T, ClientError>) -> Refusal {
     match ended {
@@ -102,9 +110,9 @@ async fn wrong_arguments_are_found_at_submission_or_by_the_task() {
         codec: grid_proto::Codec::Msgpack,
         bytes: vec![0; grid_proto::limits::INLINE_ARGUMENT_BYTES_MAX + 1],
     });
-    let future = grid.client.submit_raw([raw_call(&hello, "inc", vec![large])]).await.unwrap();
-    let message = refusal(future[0].value().await).to_string();
-    assert!(message.contains("at most"), "{message}");
+    let refused = grid.client.submit_raw([raw_call(&hello, "inc", vec![large])]).await;
+    let message = refusal(refused.map(drop)).to_string();
+    assert!(message.contains("4194305 bytes; at most 4194304 travel"), "{message}");
 }
 
 #[tokio::test]
@@ -168,7 +176,7 @@ async fn strangers_old_versions_and_garbage_cost_their_own_connection() {
             send.send_bytes(&bytes).await.unwrap();
             // The scheduler may have cut the stream off already.
             let _ = send.finish().await;
-            let answered = recv.recv::<Vec<grid_proto::message::ToClient>>().await;
+            let answered = recv.recv::<Vec<ToClient>>().await;
             assert!(!matches!(answered, Ok(Some(_))), "{kind:?}");
         }
     }
@@ -213,14 +221,170 @@ async fn absurd_options_are_taken_within_bounds() {
         call.options = CallOptions {
             priority,
             retries: Some(u32::MAX),
-            limits: grid_proto::TaskLimits {
-                memory_bytes: Some(u64::MAX),
-                timeout_ms: Some(u64::MAX),
-            },
+            limits: TaskLimits { memory_bytes: Some(u64::MAX), timeout_ms: Some(u64::MAX) },
             ..CallOptions::default()
         };
         let future = grid.client.submit_raw([call]).await.unwrap().remove(0);
         let result: i64 = rmp_serde::from_slice(&future.value().await.unwrap().bytes).unwrap();
         assert_eq!(result, i64::from(priority) + 1);
     }
+}
+
+/// The widest call that fits a frame keeps nobody waiting; a wider one is refused before it is sent.
+#[tokio::test]
+async fn a_fan_in_of_a_million_is_refused_and_keeps_nobody_waiting() {
+    let grid = Processes::up(&["--workers=1"]);
+    let client = grid.client().await;
+    let noop = client.deploy(&bundle_bytes("noop"), false).await.unwrap().info;
+    let source = client.submit(fresh::call(1u64)).await.unwrap();
+    source.result().await.unwrap();
+    let wide = |width: usize| raw_call(&noop, "fresh", vec![Arg::Key(source.key()); width]);
+    let refused = client.submit_raw([wide(1_000_000)]).await;
+    let text = refusal(refused.map(drop)).to_string();
+    assert!(
+        text.contains("1000000 arguments; at most 4096 are allowed: reduce in a tree"),
+        "{text}"
+    );
+    still_works(&client).await;
+
+    // Another program, which does not look at the bounds.
+    let connection = endpoint(&grid).connect(&grid.address, PATIENCE).await.unwrap();
+    let (mut send, mut recv) = connection.open(Kind::Client).await.unwrap();
+    let RawCall { bundle, task, args, options, .. } = wide(300_000);
+    let submission = Submission {
+        request: RequestId(1),
+        tasks: vec![TaskRef { bundle, task }],
+        calls: vec![CallSpec { key: Key([8; 32]), task: 0, args, options }],
+        wanted: vec![Key([8; 32])],
+        ..Submission::default()
+    };
+    send.send(&vec![FromClient::Submit(submission)]).await.unwrap();
+    let answers = recv.recv::<Vec<ToClient>>().await.unwrap().unwrap();
+    let [ToClient::Refused { error, .. }] = &answers[..] else { panic!("{answers:?}") };
+    assert!(error.to_string().contains("has 300000 arguments"), "{error}");
+    still_works(&client).await;
+}
+
+/// Its bytes are gone from the scheduler's disk: who has it loaded goes on, who has not says so.
+#[tokio::test]
+async fn a_call_on_a_deleted_bundle_fails_with_the_reason() {
+    let grid = Processes::up(&["--workers=2"]);
+    let client = grid.client().await;
+    let info = client.deploy(&bundle_bytes("noop"), false).await.unwrap().info;
+    let file = grid.home().join(format!("state/bundles/{}.wasm", info.hash));
+    std::fs::remove_file(file).unwrap();
+    let calls = ["worker-0", "worker-1"].map(|name| fresh::call(1u64).on(name));
+    let futures = client.map(calls).await.unwrap();
+    let mut without = 0;
+    for future in &futures {
+        match future.result().await {
+            Ok(number) => assert_eq!(number, 1),
+            Err(ClientError::Failed(failure)) => {
+                without += 1;
+                let words = ["could not be fetched", "the scheduler does not have it"];
+                assert!(words.iter().all(|word| failure.message.contains(word)), "{failure}");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(without > 0, "one of the two never had it");
+    let refused = client.bundle("nobody").await;
+    assert!(matches!(refusal(refused), Refusal::UnknownBundle { .. }));
+    // Its bytes are asked for again, and then it runs everywhere.
+    let again = client.deploy(&bundle_bytes("noop"), false).await.unwrap();
+    assert_eq!(again.sent_bytes, bundle_bytes("noop").len() as u64);
+    let calls = ["worker-0", "worker-1"].map(|name| fresh::call(2u64).on(name));
+    let futures = client.map(calls).await.unwrap();
+    assert_eq!(client.gather(&futures).await.unwrap(), [2, 2]);
+}
+
+#[tokio::test]
+async fn a_cyclic_graph_is_refused_with_the_reason() {
+    let grid = Processes::up(&["--workers=1"]);
+    let client = grid.client().await;
+    let noop = client.deploy(&bundle_bytes("noop"), false).await.unwrap().info;
+    let connection = endpoint(&grid).connect(&grid.address, PATIENCE).await.unwrap();
+    let (mut send, mut recv) = connection.open(Kind::Client).await.unwrap();
+    let [one, other] = [Key([1; 32]), Key([2; 32])];
+    let reads = |key, input| {
+        let RawCall { args, options, .. } = raw_call(&noop, "fresh", vec![Arg::Key(input)]);
+        CallSpec { key, task: 0, args, options }
+    };
+    let submission = Submission {
+        request: RequestId(1),
+        tasks: vec![TaskRef { bundle: noop.hash, task: "fresh".to_owned() }],
+        calls: vec![reads(one, other), reads(other, one)],
+        wanted: vec![one],
+        ..Submission::default()
+    };
+    send.send(&vec![FromClient::Submit(submission)]).await.unwrap();
+    let answers = recv.recv::<Vec<ToClient>>().await.unwrap().unwrap();
+    let [ToClient::Refused { error, .. }] = &answers[..] else { panic!("{answers:?}") };
+    assert!(error.to_string().contains("read each other in a circle"), "{error}");
+    assert!(client.status().await.unwrap().calls.is_empty());
+    still_works(&client).await;
+}
+
+#[tokio::test]
+async fn limits_of_nothing_end_a_call_with_their_own_kind() {
+    let grid = Grid::start(1, 1).await;
+    let noop = grid.deploy("noop").await;
+    let limited = |limits| {
+        let mut call = raw_call(&noop, "spin", vec![value(u64::MAX)]);
+        call.options.limits = limits;
+        call
+    };
+    let no_time = TaskLimits { timeout_ms: Some(0), memory_bytes: None };
+    let no_memory = TaskLimits { timeout_ms: None, memory_bytes: Some(0) };
+    let futures = grid.client.submit_raw([limited(no_time)]).await.unwrap();
+    assert_eq!(failure(futures[0].value().await).kind, FailureKind::Deadline { limit_ms: 0 });
+    let mut call = limited(no_memory);
+    call.args = vec![value(1)];
+    let futures = grid.client.submit_raw([call]).await.unwrap();
+    let failed = failure(futures[0].value().await);
+    assert!(matches!(failed.kind, FailureKind::OutOfMemory { limit_bytes: 0, .. }), "{failed}");
+}
+
+/// A worker that says something of attempts that it does not have, over and over.
+#[tokio::test]
+async fn messages_of_attempts_that_are_over_are_counted_and_dropped() {
+    let grid = Processes::up(&["--workers=1"]);
+    let client = grid.client().await;
+    client.deploy(&bundle_bytes("noop"), false).await.unwrap();
+    let done = client.submit(fresh::call(1u64)).await.unwrap();
+    done.result().await.unwrap();
+    let connection = endpoint(&grid).connect(&grid.address, PATIENCE).await.unwrap();
+    let (mut send, _recv) = connection.open(Kind::Worker).await.unwrap();
+    let register = FromWorker::Register(Registration {
+        name: "strange".to_owned(),
+        address: "127.0.0.1:1".to_owned(),
+        pid: 1,
+        host: "nowhere".to_owned(),
+        labels: Vec::new(),
+        resources: Vec::new(),
+        memory_bytes: 0,
+        slots: 1,
+        holds: Vec::new(),
+        in_hand: vec![(done.key(), Attempt(0))],
+    });
+    let (attempt, spent) = (Attempt(0), Spent::default());
+    let said = [done.key(), Key([9; 32])].into_iter().flat_map(|key| {
+        let outcome = Outcome::Reschedule;
+        let message = Box::new(FromClient::Release(vec![done.key()]));
+        [
+            FromWorker::Started(vec![(key, attempt)]),
+            FromWorker::Finished { key, attempt, outcome, spent },
+            FromWorker::MissingInputs { key, attempt, missing: Vec::new() },
+            FromWorker::Withdrawn { key, attempt },
+            FromWorker::Waits { key, attempt, waits: true },
+            FromWorker::FromTask { key, attempt, message },
+        ]
+    });
+    let batch: Vec<_> = std::iter::once(register).chain(said).collect();
+    send.send(&batch).await.unwrap();
+    eventually("all are counted", async || client.status().await.unwrap().stale_messages == 12)
+        .await;
+    assert_eq!(done.result().await.unwrap(), 1);
+    connection.close("gone");
+    still_works(&client).await;
 }

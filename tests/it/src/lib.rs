@@ -6,6 +6,10 @@ mod actors;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod balance;
+#[cfg(test)]
+mod cancel;
+#[cfg(test)]
 mod command_line;
 #[cfg(test)]
 mod containment;
@@ -14,11 +18,21 @@ mod coordination;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod failure;
+#[cfg(test)]
+mod fault;
+#[cfg(test)]
 mod graphs;
+#[cfg(test)]
+mod insight;
 #[cfg(test)]
 mod loss;
 #[cfg(test)]
 mod nested;
+#[cfg(test)]
+mod parts;
+#[cfg(test)]
+mod placement;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use clap::Args;
 use grid_client::ClientError;
 use grid_proto::message::Refusal;
-use grid_proto::report::StoryStep;
+use grid_proto::report::{CallInfo, StoryStep};
 
 use crate::args::Global;
 use crate::error::CliError;
@@ -32,14 +32,12 @@ impl Explain {
         }
         output.show(&calls, |calls| {
             let lines = calls.iter().map(|call| {
-                format!(
-                    "{} ({}) is {}, attempt {}: {}",
-                    call.key.short(),
-                    call.task,
-                    call.state,
-                    call.attempt,
-                    call.explanation
-                )
+                let attempt = match call.state.as_str() {
+                    "processing" => format!(", attempt {}", call.attempt),
+                    _ => String::new(),
+                };
+                let CallInfo { key, task, state, explanation, .. } = call;
+                format!("{} ({task}) is {state}{attempt}: {explanation}", key.short())
             });
             lines.collect::<Vec<_>>().join("\n")
         })?;

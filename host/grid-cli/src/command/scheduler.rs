@@ -17,7 +17,7 @@ pub(crate) struct SchedulerCommand {
     /// Where to listen (UDP); port 0 takes any free one.
     #[arg(long, default_value = "127.0.0.1:8786", value_name = "HOST:PORT")]
     listen: SocketAddr,
-    /// Where bundles are kept. By default `~/.local/share/grid/state`.
+    /// Where bundles are kept, and dumps if its own state is ever wrong. By default `~/.local/share/grid/state`.
     #[arg(long, env = "GRID_STATE", value_name = "DIR")]
     state_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -47,6 +47,10 @@ pub(crate) struct SchedulingArgs {
     /// How often a call may ask to run on another worker.
     #[arg(long, default_value_t = 100, value_name = "TIMES")]
     reschedules_max: u32,
+    /// Calls whose bookkeeping is verified in each turn, in a walk over all of them; a mistake stops
+    /// the scheduler with a dump in its state directory. 0 for none.
+    #[arg(long, default_value_t = 8, value_name = "CALLS")]
+    checked_per_turn: usize,
 }
 
 impl SchedulingArgs {
@@ -68,6 +72,7 @@ impl SchedulingArgs {
             quarantine_strikes: self.quarantine_after,
             nesting_max: self.nesting_max,
             reschedules_max: self.reschedules_max,
+            checked_per_turn: self.checked_per_turn,
             ..defaults
         })
     }
@@ -80,6 +85,7 @@ impl SchedulingArgs {
             format!("--quarantine-after={}", self.quarantine_after),
             format!("--nesting-max={}", self.nesting_max),
             format!("--reschedules-max={}", self.reschedules_max),
+            format!("--checked-per-turn={}", self.checked_per_turn),
         ]
     }
 }
@@ -94,8 +100,8 @@ impl SchedulerCommand {
         };
         let server = Server::new(config, endpoint.clone())?;
         write_out(&format!("scheduler listening on {}", endpoint.address()));
-        server.run(stop::asked(self.stop_with_stdin)).await;
+        let ended = server.run(stop::asked(self.stop_with_stdin)).await;
         endpoint.close().await;
-        Ok(())
+        Ok(ended?)
     }
 }

@@ -96,7 +96,7 @@ impl Up {
 
     async fn run_embedded(self, global: &Global, output: Output) -> Result<(), CliError> {
         let identity = Identity::load_or_create(&global.identity_dir())?;
-        let grid = Embedded::start(EmbeddedConfig {
+        let mut grid = Embedded::start(EmbeddedConfig {
             workers: self.workers,
             slots: self.sandbox.slots_or(1),
             state_dir: self.state_dir.clone().unwrap_or_else(default_state_dir),
@@ -113,8 +113,10 @@ impl Up {
             worker_pids: vec![std::process::id()],
         };
         say_ready(output, &running, self.workers)?;
-        stop::asked(self.stop_with_stdin).await;
-        Ok(())
+        tokio::select! {
+            () = stop::asked(self.stop_with_stdin) => Ok(()),
+            error = grid.broken() => Err(error.into()),
+        }
     }
 
     fn scheduler_args(&self) -> Vec<String> {
@@ -190,8 +192,7 @@ impl Processes {
         let line = line.context("the scheduler said nothing")??;
         let Some(address) = line.as_deref().and_then(|line| line.rsplit(' ').next()) else {
             // It has said why on standard error.
-            let code = scheduler.wait().await?.code().and_then(|code| u8::try_from(code).ok());
-            return Err(CliError::Shown(code.unwrap_or(6)));
+            return Err(CliError::Shown(exit_code(scheduler.wait().await?)));
         };
         let mut processes = Self { address: address.to_owned(), scheduler, workers: Vec::new() };
         for number in 0..up.workers {
@@ -231,7 +232,8 @@ impl Processes {
         global: &Global,
     ) -> Result<(), CliError> {
         let Some(place) = ended else {
-            return Err(anyhow!("the scheduler ended; its last words are above").into());
+            // It has said why on standard error.
+            return Err(CliError::Shown(exit_code(self.scheduler.wait().await?)));
         };
         let worker = &mut self.workers[place];
         let status = worker.process.wait().await?;
@@ -254,6 +256,13 @@ impl Processes {
         stop_all(&mut workers, deadline).await;
         stop_all(&mut [&mut self.scheduler], deadline).await;
     }
+}
+
+/// The code of a scheduler that ended though nobody asked it to.
+fn exit_code(status: std::process::ExitStatus) -> u8 {
+    eprintln!("the scheduler ended ({status})");
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    code.filter(|code| *code != 0).unwrap_or(6)
 }
 
 async fn stop_all(children: &mut [&mut Child], deadline: tokio::time::Instant) {

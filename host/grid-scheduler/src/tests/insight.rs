@@ -97,8 +97,7 @@ fn a_story_names_every_step_and_its_cause() {
         step("waiting", 1, None, "worker `worker 10, gone`: is gone"),
         step("queued", 1, None, "worker `worker 10, gone`: is gone"),
         step("processing", 1, Some("w11"), "placement"),
-        step("released", 1, None, "worker `w11`: finished"),
-        step("memory", 2, None, "worker `w11`: finished"),
+        step("memory", 1, None, "worker `w11`: finished"),
         step("released", 2, None, "client 1: release"),
     ];
     assert_eq!(told, expected);

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use grid_proto::limits::{INLINE_ARGUMENT_BYTES_MAX, NESTED_CALLS_MAX};
+use grid_proto::limits::NESTED_CALLS_MAX;
 use grid_proto::message::Submission;
-use grid_proto::{Arg, BundleHash, CallSpec, Key, TaskRef, call};
+use grid_proto::{Arg, BundleHash, CallSpec, Key, TaskRef, bounds, call};
 use grid_sandbox::{GridError, NestedArg, NestedCall};
 
 use super::children::Children;
@@ -73,13 +73,8 @@ impl Children {
             NestedArg::Key(key) => self.check_held(&[key]).map(|()| Arg::Key(key)),
         };
         let args = args.into_iter().map(arg).collect::<Result<Vec<_>, _>>()?;
-        if bytes > INLINE_ARGUMENT_BYTES_MAX {
-            return Err(GridError::Refused(format!(
-                "the arguments of `{task}` hold {bytes} bytes; at most \
-                 {INLINE_ARGUMENT_BYTES_MAX} travel with a call: let a task make the data, and \
-                 pass its result"
-            )));
-        }
+        bounds::check_call(&task, &args, &options)
+            .map_err(|refusal| GridError::Refused(refusal.to_string()))?;
         let key = if pure { call::pure_key(bundle, &task, &args) } else { random_key()? };
         planned.keys.push(key);
         if planned.known.insert(key) {
@@ -124,4 +119,37 @@ fn random_key() -> Result<Key, GridError> {
         GridError::Unavailable(format!("the system gives no randomness: {error}"))
     })?;
     Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use grid_proto::{CallOptions, Codec, Value};
+
+    use super::*;
+
+    fn call(args: Vec<NestedArg>) -> NestedCall {
+        let (task, options) = ("t".to_owned(), CallOptions::default());
+        NestedCall { bundle: None, task, args, pure: true, options }
+    }
+
+    fn refused(args: Vec<NestedArg>) -> String {
+        let calls = vec![call(Vec::new()), call(args)];
+        match Children::default().plan(BundleHash([1; 32]), calls, &[1]) {
+            Err(GridError::Refused(message)) => message,
+            other => panic!("{:?}", other.map(|(_, keys)| keys)),
+        }
+    }
+
+    /// Else it would be a frame that no worker can send, and cost all of its calls.
+    #[test]
+    fn a_nested_call_over_its_bounds_is_refused_before_it_is_sent() {
+        let wide = (0..1_000_000).map(|_| NestedArg::Call(0)).collect();
+        let message = refused(wide);
+        assert!(message.contains("1000000 arguments; at most 4096"), "{message}");
+        let bytes = vec![0; (4 << 20) + 1];
+        let message = refused(vec![NestedArg::Value(Value { codec: Codec::Raw, bytes })]);
+        assert!(message.contains("4194305 bytes; at most 4194304"), "{message}");
+        let message = refused(vec![NestedArg::Call(1)]);
+        assert!(message.contains("position 1 is not before"), "{message}");
+    }
 }
