@@ -21,7 +21,7 @@ mod waiters;
 use std::collections::BTreeMap;
 
 use grid_proto::coordination::{
-    Coordinated, NAME_BYTES_MAX, NamedKind, OPEN_PER_CLIENT_MAX, Operation,
+    Coordinated, LeaseOperation, NAME_BYTES_MAX, NamedKind, OPEN_PER_CLIENT_MAX, Operation,
 };
 use grid_proto::message::{Answer, Refusal};
 use grid_proto::{ClientId, RequestId};
@@ -95,7 +95,15 @@ impl Scheduler {
         let open = shared.waiters.count_of(asker.client)
             + shared.leases.count_of(asker.client)
             + handovers::of_client(&shared.handovers, asker.client).count();
-        if open >= OPEN_PER_CLIENT_MAX {
+        // It may always give something up.
+        let gives_up = matches!(
+            operation,
+            Operation::Lease {
+                operation: LeaseOperation::Release(_) | LeaseOperation::Renew(_),
+                ..
+            }
+        );
+        if open >= OPEN_PER_CLIENT_MAX && !gives_up {
             return over(format!(
                 "this client waits for or holds {open} things: give some up first"
             ));
@@ -176,6 +184,11 @@ impl Scheduler {
             Some(id) => self.end_wait(id),
             None => self.hand_back(asker),
         }
+    }
+
+    /// What this client waits for, in words.
+    pub(crate) fn awaited_name(&self, client: ClientId) -> Option<String> {
+        self.coordination.waiters.place_of(client).map(Place::to_string)
     }
 
     /// A client is gone, and with it all that it waits for and holds.

@@ -20,6 +20,8 @@ mod loss;
 #[cfg(test)]
 mod nested;
 #[cfg(test)]
+mod sharing;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod working_model;
