@@ -29,6 +29,7 @@ use grid_proto::{ClientId, RequestId};
 use crate::call::CallId;
 use crate::config::Now;
 use crate::machine::Scheduler;
+use crate::mutation::Mutation;
 use handovers::Handover;
 use items::Held;
 use leases::Leases;
@@ -203,10 +204,14 @@ impl Scheduler {
         }
         let open: Vec<_> = handovers::of_client(&self.coordination.handovers, client).collect();
         for asker in open {
-            self.hand_back(asker);
+            if !self.mutated(Mutation::ItemsKept) {
+                self.hand_back(asker);
+            }
         }
         for lease in self.coordination.leases.of_client(client) {
-            self.end_lease(lease);
+            if !self.mutated(Mutation::LeaseKept) {
+                self.end_lease(lease);
+            }
         }
         self.unsubscribe_all(client);
     }

@@ -28,8 +28,12 @@ async fn waiting(client: &Client, kind: NamedKind, name: &str, count: u64) {
     .await;
 }
 
-async fn explained(client: &Client, key: Key) -> String {
-    client.calls(&key.to_string(), None, 1).await.unwrap()[0].explanation.clone()
+/// The grid says so of this call.
+async fn explained(client: &Client, key: Key, why: &str) {
+    eventually(why, async || {
+        client.calls(&key.to_string(), None, 1).await.unwrap()[0].explanation == why
+    })
+    .await;
 }
 
 /// No lock and no semaphore has a holder or somebody who waits.
@@ -55,16 +59,14 @@ async fn producer_and_consumer_get_along_with_one_slot() {
     let client = &grid.client;
     let consumer = client.submit(consume::call("q", 300u64)).await.unwrap();
     waiting(client, NamedKind::Queue, "q", 1).await;
-    let why = explained(client, consumer.key()).await;
-    assert_eq!(why, "waits on `worker-0` for an item of queue `q`");
+    explained(client, consumer.key(), "waits on `worker-0` for an item of queue `q`").await;
     client.queue::<u64>("q").delete().await.unwrap();
     let refused = failure(consumer.result().await);
     assert!(refused.message.contains("no queue is named `q`"), "{refused}");
     // Each waits for the other some hundred times.
     let producer = client.submit(produce::call("p", 300u64, 1u32)).await.unwrap();
     waiting(client, NamedKind::Queue, "p", 1).await;
-    let why = explained(client, producer.key()).await;
-    assert_eq!(why, "waits on `worker-0` for room in queue `p`");
+    explained(client, producer.key(), "waits on `worker-0` for room in queue `p`").await;
     let consumer = client.submit(consume::call("p", 300u64)).await.unwrap();
     assert_eq!(consumer.result().await.unwrap(), 299 * 300 / 2);
     producer.result().await.unwrap();

@@ -50,6 +50,7 @@ mod oracle;
 mod peers;
 mod rng;
 mod run;
+mod sharing;
 mod strike;
 mod task;
 #[cfg(test)]

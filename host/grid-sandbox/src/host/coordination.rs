@@ -125,7 +125,7 @@ fn link_datasets(shared: &mut Shared<'_>) -> wasmtime::Result<()> {
     shared.func_wrap(
         "dataset-publish",
         move |store, (name, keys, replace): (String, Vec<String>, bool)| {
-            let keys = keys.iter().map(key_of).collect::<Result<_, _>>();
+            let keys = keys.iter().map(|key| key_of(key)).collect::<Result<_, _>>();
             let operation = keys.map(|keys| DatasetOperation::Publish { keys, replace });
             carry_out(store, on(name, operation).map(dataset), done)
         },
@@ -207,7 +207,7 @@ fn value_of(ValueOut { codec, bytes }: ValueOut) -> Result<Value, Error> {
     }
 }
 
-fn key_of(key: &String) -> Result<Key, Error> {
+fn key_of(key: &str) -> Result<Key, Error> {
     key.parse().map_err(|_| {
         Error::Refused("a key is 64 hexadecimal digits, as `submit` gave them".to_owned())
     })
