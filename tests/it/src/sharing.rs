@@ -8,7 +8,10 @@ use grid_proto::{FailureKind, Key, TrapKind};
 use grid_sandbox::EngineConfig;
 use sharing::*;
 
-use crate::support::{Grid, PATIENCE, Processes, bundle_bytes, eventually, failure, signal};
+use crate::support::{
+    Grid, PATIENCE, Processes, bundle_bytes, bundle_path, eventually, failure, grid as command,
+    signal, stdout,
+};
 
 async fn grid(workers: usize, slots: usize) -> Grid {
     let grid = Grid::start(workers, slots).await;
@@ -257,4 +260,9 @@ async fn only_bundles_that_share_import_it() {
         let imported = imports.iter().any(|import| import.starts_with("grid:task/coordination@"));
         assert_eq!(imported, shares, "{bundle}: {imports:?}");
     }
+    let home = tempfile::tempdir().unwrap();
+    let path = bundle_path("sharing");
+    let inspect = command(home.path(), &["inspect", path.to_str().unwrap()]).output().unwrap();
+    let shown = stdout(&inspect);
+    assert!(shown.contains("grid:task/coordination@0.1.0"), "{shown}");
 }
