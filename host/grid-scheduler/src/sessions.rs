@@ -1,5 +1,5 @@
-//! Calls that speak while they run: an attempt that submits calls of its own, or shares by name, is a client like
-//! any other, for as long as it runs. Nothing else in the machine tells the two apart.
+//! Calls that speak while they run: an attempt that submits calls of its own, or shares by name, is a
+//! client like any other, for as long as it runs. Nothing else in the machine tells the two apart.
 
 use std::collections::{BTreeMap, BTreeSet};
 

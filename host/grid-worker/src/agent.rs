@@ -12,8 +12,7 @@
 //!
 //! Invariants ([`Agent::check`]): a call waits only while something it needs is on its way; no
 //! more calls are dispatched than slots and their short queues take, not counting those that wait
-//! aside; each input is fetched once at
-//! a time however many calls wait for it.
+//! aside; each input is fetched once at a time however many calls wait for it.
 
 mod actors;
 mod fetches;
