@@ -216,8 +216,10 @@ grid_sdk::bundle!(
 mod tests {
     #[test]
     fn natively_threads_share() {
+        // Its first user says how many it holds.
+        super::Queue::bounded("q", 1).put(0_u64).unwrap();
         let producer = std::thread::spawn(|| super::produce("q".to_owned(), 100, 1).unwrap());
-        assert_eq!(super::consume("q".to_owned(), 100).unwrap(), 4_950);
+        assert_eq!(super::consume("q".to_owned(), 101).unwrap(), 4_950);
         producer.join().unwrap();
         super::publish("p".to_owned(), 4).unwrap();
         assert_eq!(super::sum_up("p".to_owned()).unwrap(), 14 + 16 + 25);
