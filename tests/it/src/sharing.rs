@@ -140,6 +140,25 @@ async fn a_lock_is_free_when_the_worker_of_its_holder_is_killed() {
 }
 
 #[tokio::test]
+async fn a_method_gives_its_slot_back_and_holds_nothing_beyond_its_end() {
+    let grid = grid(1, 1).await;
+    let client = &grid.client;
+    let actor = client.actor(square::call(2u64)).await.unwrap();
+    for _ in 0..2 {
+        // The instance stays, and with it a lease that nobody gave back.
+        let forgot = actor.call(hold::call("l", "forget")).await.unwrap();
+        assert_eq!(forgot.result().await.unwrap(), 1);
+        no_lease_is_left(client).await;
+    }
+    let wakes = actor.call(wakes::call("e", 7u64)).await.unwrap();
+    waiting(client, NamedKind::Event, "e", 1).await;
+    let square = client.submit(square::call(3u64)).await.unwrap();
+    assert_eq!(square.result().await.unwrap(), 9);
+    client.event("e").set().await.unwrap();
+    assert_eq!(wakes.result().await.unwrap(), 7);
+}
+
+#[tokio::test]
 async fn what_does_not_come_about_in_time_is_told_so() {
     let grid = grid(1, 1).await;
     let client = &grid.client;
