@@ -237,6 +237,17 @@ async fn what_tasks_publish_outlives_them_and_is_an_argument_for_others() {
 }
 
 #[tokio::test]
+async fn a_task_is_given_no_more_calls_than_it_may_hold() {
+    let grid = grid(1, 2).await;
+    let client = &grid.client;
+    let squares = client.map((0..10_001).map(square::call)).await.unwrap();
+    client.dataset("d").publish(&squares).await.unwrap();
+    let refused = failure(client.submit(sum_up::call("d")).await.unwrap().result().await);
+    assert!(refused.message.contains("may hold 10000 calls at a time"), "{refused}");
+    assert_eq!(client.dataset("d").get::<u64>().await.unwrap().len(), squares.len());
+}
+
+#[tokio::test]
 async fn a_task_that_is_given_its_own_future_does_not_wait_for_it() {
     let grid = grid(1, 1).await;
     let circle = grid.client.submit(reads::call("v")).await.unwrap();
