@@ -39,8 +39,11 @@ use native as inside;
 #[cfg(target_family = "wasm")]
 use sandbox as inside;
 
+pub(crate) use inside::Key;
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use native::{again, ran};
 #[cfg(target_family = "wasm")]
-pub(crate) use sandbox::set_own_bundle;
+pub(crate) use sandbox::{set_own_bundle, value_back, value_out};
 
 /// Why a call has no result.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,7 +66,8 @@ pub enum Error {
     /// The submission breaks a rule: something that it names is unknown, the arguments do not fit,
     /// it is nested too deeply, or it would wait for itself.
     Refused(String),
-    /// Too many calls are submitted and not let go of, or too many wait on this worker.
+    /// Too many calls are submitted and not let go of, too many wait on this worker, or what is shared
+    /// by name has no room.
     OverLimit(String),
     /// There is no grid to ask.
     Unavailable(String),
@@ -89,12 +93,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A handle on a call that the running call submitted. When it is dropped, the call is let go of:
-/// it is stopped if nobody else wants it.
+/// A handle on a call that the running call submitted or was given by [`crate::coordination`]. When
+/// it is dropped, the call is let go of: it is stopped if nobody else wants it.
 ///
 /// It is an argument for further calls, as a client's future is.
 pub struct Pending<T> {
-    key: inside::Key,
+    key: Key,
     output: PhantomData<fn() -> T>,
 }
 
@@ -113,6 +117,17 @@ impl<T> Drop for Pending<T> {
 impl<T> IntoArg<T> for &Pending<T> {
     fn into_arg(self) -> ArgNode {
         inside::argument(&self.key)
+    }
+}
+
+impl<T> Pending<T> {
+    /// A handle on a call that the running call holds from now on.
+    pub(crate) fn held(key: Key) -> Self {
+        Self { key, output: PhantomData }
+    }
+
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
     }
 }
 
@@ -144,7 +159,7 @@ pub fn submit<T>(call: Call<T>) -> Result<Pending<T>, Error> {
 pub fn map<T>(calls: impl IntoIterator<Item = Call<T>>) -> Result<Vec<Pending<T>>, Error> {
     let calls: Vec<_> = calls.into_iter().map(Call::into_node).collect();
     let keys = inside::submit(&calls)?;
-    Ok(keys.into_iter().map(|key| Pending { key, output: PhantomData }).collect())
+    Ok(keys.into_iter().map(Pending::held).collect())
 }
 
 /// Submits a call and waits for its result.

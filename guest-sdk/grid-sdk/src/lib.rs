@@ -36,9 +36,14 @@
 //!
 //! A task may submit calls and wait for them: see [`grid`].
 //!
+//! # Coordination
+//!
+//! A task may share variables, queues, locks and more with other tasks and with programs: see
+//! [`coordination`].
+//!
 //! # Invariants
 //!
-//! Nothing here reads a file, a clock or a random number. Without [`bundle!`] a crate exports
+//! Nothing here reads a file, a clock or a random number, but for native waits with a time-out. Without [`bundle!`] a crate exports
 //! nothing. A task crate compiles in seconds: the bindings are generated beforehand.
 
 #[cfg(target_family = "wasm")]
@@ -52,6 +57,7 @@
 pub mod bindings;
 mod call;
 pub mod context;
+pub mod coordination;
 #[doc(hidden)]
 pub mod export;
 mod failure;

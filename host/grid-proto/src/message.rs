@@ -402,7 +402,8 @@ pub enum FromWorker {
         /// What it says.
         message: Box<FromClient>,
     },
-    /// An attempt has begun to wait for calls of its own and has given its slot back, or goes on.
+    /// An attempt has begun to wait, for calls of its own or for what is shared, and has given its
+    /// slot back, or goes on.
     Waits {
         /// The call.
         key: Key,

@@ -2,7 +2,8 @@
 
 use std::pin::Pin;
 
-use grid_proto::{CallOptions, Failure, Key, Value};
+use grid_proto::coordination::{Coordinated, Operation};
+use grid_proto::{CallOptions, Failure, Key, LeaseId, Value};
 
 /// An answer that may take its time. The slot's thread waits for it, no longer than the call may.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, GridError>> + Send + 'a>>;
@@ -60,4 +61,11 @@ pub trait GridAccess: Send + Sync {
 
     /// Lets go of calls, once for each time that their key was given.
     fn release(&self, keys: Vec<Key>);
+
+    /// Does something with what is shared by name; waits as long as the operation says. Calls among
+    /// the items that it gives are held, as those that [`Self::submit`] gave.
+    fn coordinate(&self, operation: Operation) -> Answer<'_, Coordinated>;
+
+    /// Gives a lease of this call back.
+    fn end_lease(&self, lease: LeaseId);
 }

@@ -13,8 +13,9 @@ use crate::symbols::Symbols;
 
 /// What a bundle may import: an interface, or all interfaces of a package, each with the versions
 /// that are served. Sockets and HTTP are missing on purpose.
-pub const IMPORTS_ALLOWED: [&str; 10] = [
+pub const IMPORTS_ALLOWED: [&str; 11] = [
     "grid:task/context@0.1",
+    "grid:task/coordination@0.1",
     "grid:task/diagnostics@0.1",
     "grid:task/grid@0.1",
     "grid:task/log@0.1",
@@ -58,7 +59,9 @@ impl Bundle {
     /// Whether its calls may speak to the grid while they run.
     #[must_use]
     pub fn uses_grid(&self) -> bool {
-        self.imports.iter().any(|import| import.starts_with("grid:task/grid@"))
+        const SPOKEN_TO: [&str; 2] = ["grid:task/grid@", "grid:task/coordination@"];
+        let speaks = |import: &String| SPOKEN_TO.iter().any(|grid| import.starts_with(grid));
+        self.imports.iter().any(speaks)
     }
 
     /// Links a compiled component.

@@ -50,7 +50,9 @@ fn stopped_parts(stopped: Stopped, limits: &grid_proto::Limits) -> (FailureKind,
         ),
         Stopped::WaitedTooLong { limit_ms } => (
             FailureKind::Deadline { limit_ms },
-            format!("the call waited longer than {limit_ms} ms for calls of its own"),
+            format!(
+                "the call waited longer than {limit_ms} ms for calls of its own or for what is shared"
+            ),
         ),
     }
 }

@@ -10,11 +10,12 @@ use grid_proto::{LimitBounds, limits};
 pub struct EngineConfig {
     /// Calls that run at the same time; further ones wait for their turn.
     pub slots: usize,
-    /// Calls beyond them that may wait for calls of their own: each keeps its sandbox meanwhile.
+    /// Calls beyond them that may wait for calls of their own or for what is shared:
+    /// each keeps its sandbox meanwhile.
     pub waiting_max: usize,
     /// Actors beside them: each keeps its sandbox until it is dropped.
     pub actors_max: usize,
-    /// How long one call may wait for calls of its own, in all.
+    /// How long one call may wait for calls of its own and for what is shared, in all.
     pub waiting_time_max: Duration,
     /// Defaults and ceilings of a call's limits.
     pub bounds: LimitBounds,

@@ -160,7 +160,7 @@ impl Engine {
         self.0.config.bounds
     }
 
-    /// How long one call may wait for calls of its own, in all.
+    /// How long one call may wait for calls of its own and for what is shared, in all.
     pub(crate) fn waiting_time_max(&self) -> std::time::Duration {
         self.0.config.waiting_time_max
     }

@@ -1,6 +1,7 @@
 //! The host functions of `wit/`, one file for each interface.
 
 mod context;
+mod coordination;
 mod diagnostics;
 mod grid;
 mod log;
@@ -14,6 +15,7 @@ pub(crate) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     // Only types, but a component that uses them imports it.
     linker.instance("grid:task/types@0.1.0")?;
     context::link(linker)?;
+    coordination::link(linker)?;
     diagnostics::link(linker)?;
     grid::link(linker)?;
     log::link(linker)

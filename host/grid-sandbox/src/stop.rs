@@ -55,7 +55,7 @@ pub(crate) enum Stopped {
     Deadline,
     #[error("the call was cancelled")]
     Cancelled,
-    #[error("the call waited too long for calls of its own")]
+    #[error("the call waited too long for others")]
     WaitedTooLong { limit_ms: u64 },
 }
 

@@ -5,6 +5,7 @@ mod faults;
 mod guest;
 mod limits;
 mod loading;
+mod sharing;
 mod world;
 
 use std::sync::Arc;

@@ -21,7 +21,7 @@ mod waiters;
 use std::collections::BTreeMap;
 
 use grid_proto::coordination::{
-    Coordinated, NAME_BYTES_MAX, NamedKind, OPEN_PER_CLIENT_MAX, Operation,
+    Coordinated, LeaseOperation, NAME_BYTES_MAX, NamedKind, OPEN_PER_CLIENT_MAX, Operation,
 };
 use grid_proto::message::{Answer, Refusal};
 use grid_proto::{ClientId, RequestId};
@@ -29,6 +29,7 @@ use grid_proto::{ClientId, RequestId};
 use crate::call::CallId;
 use crate::config::Now;
 use crate::machine::Scheduler;
+use crate::mutation::Mutation;
 use handovers::Handover;
 use items::Held;
 use leases::Leases;
@@ -95,7 +96,15 @@ impl Scheduler {
         let open = shared.waiters.count_of(asker.client)
             + shared.leases.count_of(asker.client)
             + handovers::of_client(&shared.handovers, asker.client).count();
-        if open >= OPEN_PER_CLIENT_MAX {
+        // It may always give something up.
+        let gives_up = matches!(
+            operation,
+            Operation::Lease {
+                operation: LeaseOperation::Release(_) | LeaseOperation::Renew(_),
+                ..
+            }
+        );
+        if open >= OPEN_PER_CLIENT_MAX && !gives_up {
             return over(format!(
                 "this client waits for or holds {open} things: give some up first"
             ));
@@ -178,6 +187,11 @@ impl Scheduler {
         }
     }
 
+    /// What this client waits for, in words.
+    pub(crate) fn awaited_name(&self, client: ClientId) -> Option<String> {
+        self.coordination.waiters.place_of(client).map(Place::to_string)
+    }
+
     /// A client is gone, and with it all that it waits for and holds.
     pub(crate) fn forget_client(&mut self, client: ClientId) {
         // All of its waiters first: nothing shall be given to it now.
@@ -190,10 +204,14 @@ impl Scheduler {
         }
         let open: Vec<_> = handovers::of_client(&self.coordination.handovers, client).collect();
         for asker in open {
-            self.hand_back(asker);
+            if !self.mutated(Mutation::ItemsKept) {
+                self.hand_back(asker);
+            }
         }
         for lease in self.coordination.leases.of_client(client) {
-            self.end_lease(lease);
+            if !self.mutated(Mutation::LeaseKept) {
+                self.end_lease(lease);
+            }
         }
         self.unsubscribe_all(client);
     }

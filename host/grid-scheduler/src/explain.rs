@@ -20,7 +20,9 @@ impl Scheduler {
                 let worker = self.workers.of(processing.worker);
                 let name = worker.map_or("?", |worker| worker.name.as_str());
                 if worker.is_some_and(|worker| worker.waiting.contains(&id)) {
-                    return format!("waits on `{name}` for calls that it submitted");
+                    let awaited = self.awaited_by(id);
+                    let awaited = awaited.as_deref().unwrap_or("calls that it submitted");
+                    return format!("waits on `{name}` for {awaited}");
                 }
                 match (processing.executing, processing.withdrawing) {
                     (true, _) => format!("executing on `{name}`"),

@@ -80,6 +80,10 @@ mutations! {
     NamedKept,
     /// The calls of a client that is gone run on.
     GoneClientWants,
+    /// What a client that is gone holds is not given back.
+    LeaseKept,
+    /// Items that a client did not take before it was gone are lost to others.
+    ItemsKept,
 }
 
 impl Scheduler {

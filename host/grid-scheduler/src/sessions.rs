@@ -1,5 +1,5 @@
-//! Calls that speak while they run: an attempt that submits calls of its own is a client like any
-//! other, for as long as it runs. Nothing else in the machine tells the two apart.
+//! Calls that speak while they run: an attempt that submits calls of its own, or shares by name, is a
+//! client like any other, for as long as it runs. Nothing else in the machine tells the two apart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,7 +86,7 @@ impl Scheduler {
         self.on_client(client, message);
     }
 
-    /// An attempt waits for calls of its own and takes no slot, or goes on.
+    /// An attempt waits for calls of its own or for what is shared and takes no slot, or goes on.
     pub(crate) fn on_waits(&mut self, worker: WorkerId, key: Key, attempt: Attempt, waits: bool) {
         let Some(id) = self.current(worker, key, attempt) else { return };
         let waited = self.workers.of(worker).is_some_and(|worker| worker.waiting.contains(&id));
@@ -189,6 +189,17 @@ impl Scheduler {
                 Err(Refusal::BadSubmission { message })
             }
         }
+    }
+
+    /// What waits for the call that this client is, and so nothing that it may wait for.
+    pub(crate) fn waits_for_client(&self, client: ClientId) -> BTreeSet<CallId> {
+        let session = self.sessions.by_client.get(&client);
+        session.map(|session| self.waits_for(session.call)).unwrap_or_default()
+    }
+
+    /// What a call waits for that is shared by name, in words.
+    pub(crate) fn awaited_by(&self, call: CallId) -> Option<String> {
+        self.awaited_name(*self.sessions.by_call.get(&call)?)
     }
 
     /// The call, and all that waits for it: its dependents, and calls that submitted one of them.

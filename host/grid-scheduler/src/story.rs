@@ -119,7 +119,7 @@ impl Cause {
             FromWorker::Holds(_) => "has copies",
             FromWorker::Inspected { .. } => "inspected a bundle",
             FromWorker::FromTask { .. } => "a call of its own said something",
-            FromWorker::Waits { .. } => "waits for calls of its own",
+            FromWorker::Waits { .. } => "waits or goes on; its slot is free while it waits",
             FromWorker::Withdrawn { .. } => "gave it back",
             FromWorker::ActorLost { .. } => "lost the actor",
             FromWorker::Heartbeat { .. } => "heartbeat",

@@ -25,7 +25,7 @@ pub(crate) struct Worker {
     pub(crate) slots: u32,
     /// Calls that it was given and has not finished.
     pub(crate) in_hand: BTreeSet<CallId>,
-    /// Those of them that wait for calls of their own and take no slot.
+    /// Those of them that wait, for calls of their own or for what is shared, and take no slot.
     pub(crate) waiting: BTreeSet<CallId>,
     /// Expected time of all of them.
     pub(crate) load_us: u64,

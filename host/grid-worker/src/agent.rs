@@ -6,13 +6,13 @@
 //!  assigned ──▶ needy (inputs, bundle) ──▶ ready ──▶ dispatched to a slot ──▶ reported
 //!                                                        │    ▲
 //!                                                        ▼    │
-//!                                             waits for calls of its own
+//!                                             waits for calls of its own,
+//!                                             or for what is shared
 //! ```
 //!
 //! Invariants ([`Agent::check`]): a call waits only while something it needs is on its way; no
 //! more calls are dispatched than slots and their short queues take, not counting those that wait
-//! for calls of their own; each input is fetched once at
-//! a time however many calls wait for it.
+//! aside; each input is fetched once at a time however many calls wait for it.
 
 mod actors;
 mod fetches;
@@ -106,7 +106,7 @@ pub struct Agent {
     ready: BTreeSet<(Priority, Key)>,
     /// Attempts that slots have, whether anybody still wants them or not.
     dispatched: BTreeMap<(Key, Attempt), TaskId>,
-    /// Those of them that wait for calls of their own.
+    /// Those of them that wait aside.
     waiting: Waiting,
     actors: Actors,
     /// What is in the store, with the attempt that made it; `None` for copies.
@@ -119,8 +119,8 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// A worker with this many slots and nothing to do. Beside them so many calls may wait for calls
-    /// of their own.
+    /// A worker with this many slots and nothing to do. Beside them so many calls may wait, for calls
+    /// of their own or for what is shared.
     #[must_use]
     pub fn new(slots: usize, waiting_max: usize) -> Self {
         Self {

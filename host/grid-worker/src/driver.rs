@@ -227,6 +227,9 @@ impl Worker {
                     self.agent.on_tick();
                 }
             }
+            if !done.is_empty() {
+                self.hear_last_words();
+            }
             for done in done.drain(..) {
                 self.on_done(done, link);
             }
@@ -400,6 +403,16 @@ impl Worker {
         let session = Arc::new(session);
         self.sessions.insert(call, Arc::clone(&session));
         session
+    }
+
+    /// What attempts said before they ended comes before their ends: that they took what they were
+    /// given, for instance, or others would get it too.
+    fn hear_last_words(&mut self) {
+        for _ in 0..self.said.len() {
+            if let Ok(said) = self.said.try_recv() {
+                self.on_said(said);
+            }
+        }
     }
 
     fn on_said(&mut self, said: Said) {

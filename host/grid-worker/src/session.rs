@@ -2,20 +2,23 @@
 //! waits on this side, the driver brings what the scheduler says.
 
 mod children;
+mod coordination;
 mod plan;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use grid_net::Backoff;
+use grid_proto::coordination::{Coordinated, Operation};
 use grid_proto::message::{Answer as GridAnswer, FromClient, Holder, Query, ToClient};
-use grid_proto::{Attempt, BundleHash, Failure, FailureKind, Key, ObjectMeta, Value};
+use grid_proto::{Attempt, BundleHash, Failure, FailureKind, Key, LeaseId, ObjectMeta, Value};
 use grid_sandbox::{Answer, GridAccess, GridError, NestedCall};
 use grid_store::{Object, Store};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::slots::Seats;
 use children::{Children, Standing};
+use coordination::Leases;
 
 /// Submissions that the scheduler has not judged yet; further ones wait.
 const UNJUDGED_MAX: usize = 8;
@@ -28,7 +31,7 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 pub(crate) enum Said {
     /// To the scheduler.
     Grid(Key, Attempt, FromClient),
-    /// It waits for calls of its own and has given its slot back, or goes on.
+    /// It waits for others and has given its slot back, or goes on.
     Waits(Key, Attempt, bool),
     /// It wants a result that another worker holds.
     Fetch { from: Holder, key: Key, reply: oneshot::Sender<Option<Object>> },
@@ -43,6 +46,7 @@ pub(crate) struct Session {
     seats: Seats,
     store: Arc<Mutex<Store>>,
     children: Mutex<Children>,
+    leases: Mutex<Leases>,
     news: Notify,
 }
 
@@ -54,8 +58,8 @@ impl Session {
         seats: Seats,
         store: Arc<Mutex<Store>>,
     ) -> Self {
-        let (children, news) = (Mutex::default(), Notify::new());
-        Self { key, attempt, bundle, line, seats, store, children, news }
+        let (children, leases, news) = (Mutex::default(), Mutex::default(), Notify::new());
+        Self { key, attempt, bundle, line, seats, store, children, leases, news }
     }
 
     /// The scheduler said something.
@@ -75,6 +79,11 @@ impl Session {
         if !released.is_empty() {
             let release = FromClient::Release(released);
             let release = Said::Grid(self.key, self.attempt, release);
+            self.line.send(release).await.map_err(gone)?;
+        }
+        let ended = self.leases().take_ended();
+        for release in ended {
+            let release = Said::Grid(self.key, self.attempt, release.into());
             self.line.send(release).await.map_err(gone)?;
         }
         self.line.send(said).await.map_err(gone)
@@ -98,13 +107,21 @@ impl Session {
         }
     }
 
+    fn call(&self) -> (Key, Attempt) {
+        (self.key, self.attempt)
+    }
+
     /// Waits while others have the slot.
     async fn aside<T>(&self, wait: impl Future<Output = T>) -> Result<T, GridError> {
-        let call = (self.key, self.attempt);
-        self.seats.suspend(call).map_err(GridError::OverLimit)?;
+        self.seats.suspend(self.call()).map_err(GridError::OverLimit)?;
+        self.suspended(wait).await
+    }
+
+    /// Waits; the slot was given back before.
+    async fn suspended<T>(&self, wait: impl Future<Output = T>) -> Result<T, GridError> {
         self.say(Said::Waits(self.key, self.attempt, true)).await?;
         let found = wait.await;
-        self.seats.resume(call).await;
+        self.seats.resume(self.call()).await;
         self.say(Said::Waits(self.key, self.attempt, false)).await?;
         Ok(found)
     }
@@ -259,6 +276,14 @@ impl GridAccess for Session {
             // It goes with what is said next, or with the attempt's end.
             self.children().put_back(keys);
         }
+    }
+
+    fn coordinate(&self, operation: Operation) -> Answer<'_, Coordinated> {
+        Box::pin(self.carry_out(operation))
+    }
+
+    fn end_lease(&self, lease: LeaseId) {
+        self.release_lease(lease);
     }
 }
 

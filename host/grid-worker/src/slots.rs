@@ -1,7 +1,7 @@
 //! Where sandboxes run: the one seam. Today a slot is a place for one of this process's threads to
 //! compute; whatever else a slot may become takes [`Work`] and gives [`Done`].
 //!
-//! A call that waits for calls of its own gives its slot to others: its thread stays parked in it, and
+//! A call that waits for others gives its slot away: its thread stays parked in it, and
 //! another thread takes the slot. When it goes on it takes the next slot that is free, before calls
 //! that have not begun.
 
@@ -222,8 +222,8 @@ impl Seats {
         let max = self.0.waiting_max;
         if queue.waiting.len() >= max {
             return Err(format!(
-                "{max} calls wait for calls of their own on `{}`, which is its limit: submit less \
-                 at a time, or raise `--waiting-max` of the worker",
+                "{max} calls wait for calls of their own or for what is shared on `{}`, which is its \
+                 limit: submit less at a time, or raise `--waiting-max` of the worker",
                 self.0.worker
             ));
         }

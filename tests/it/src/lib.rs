@@ -34,6 +34,8 @@ mod parts;
 #[cfg(test)]
 mod placement;
 #[cfg(test)]
+mod sharing;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod working_model;

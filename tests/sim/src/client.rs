@@ -42,6 +42,8 @@ pub(crate) struct SimClient {
     needs: bool,
     /// Where actors are drawn from, if it makes any.
     pub(crate) actors: Option<Rng>,
+    /// Where calls that share are drawn from, if it makes any.
+    pub(crate) sharers: Option<Rng>,
     pub(crate) cancels: bool,
     pub(crate) forces: bool,
 }
@@ -58,6 +60,7 @@ impl SimClient {
             salts,
             needs,
             actors: None,
+            sharers: None,
             cancels,
             forces,
         }
@@ -112,6 +115,11 @@ impl SimClient {
         // What is an actor is no argument.
         let held: Vec<_> = held.iter().filter(|key| !oracle.is_actor(key)).copied().collect();
         let mut graph = Graph::draw(&held, self.salts, self.needs, rng);
+        if let Some(rng) = &mut self.sharers
+            && rng.chance(40)
+        {
+            graph.add_sharers(rng);
+        }
         if let Some(rng) = &mut self.actors
             && rng.chance(30)
         {

@@ -59,6 +59,15 @@ impl Graph {
         }
     }
 
+    /// Calls that share with those of other clients, and read some of the other calls.
+    pub(crate) fn add_sharers(&mut self, rng: &mut Rng) {
+        let others: Vec<_> = self.calls.iter().map(|call| call.key).collect();
+        for _ in 0..rng.range(1, 8) {
+            let input = (!others.is_empty() && rng.chance(30)).then(|| rng.pick(&others));
+            self.add_unique(Kind::Sharer, Instance::Fresh, input.as_slice(), rng);
+        }
+    }
+
     fn add_unique(&mut self, kind: Kind, instance: Instance, inputs: &[Key], rng: &mut Rng) -> Key {
         let key = Key(rng.bytes());
         let value = Value { codec: Codec::Raw, bytes: Vec::new() };

@@ -51,6 +51,7 @@ mod peers;
 pub mod quality;
 mod rng;
 mod run;
+mod sharing;
 mod strike;
 mod task;
 #[cfg(test)]

@@ -82,8 +82,10 @@ impl SimWorker {
             ToClient::Accepted(_)
             | ToClient::Again(_)
             | ToClient::Topic { .. }
-            | ToClient::Output { .. }
-            | ToClient::Answer { .. } => return,
+            | ToClient::Output { .. } => return,
+            ToClient::Answer { request, answer } => {
+                return self.on_answered(key, attempt, request, &answer);
+            }
         };
         let spoke = self.executing.iter_mut().find(|(_, executing)| {
             (executing.execution.key, executing.execution.attempt) == (key, attempt)

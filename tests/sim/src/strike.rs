@@ -1,6 +1,6 @@
 //! How faults strike the world, and what must not change when only a message comes again.
 
-use grid_proto::coordination::{DatasetOperation, Operation};
+use grid_proto::coordination::{Coordinated, DatasetOperation, NamedInfo, NamedKind, Operation};
 use grid_proto::message::{Answer, FromClient, FromWorker, Query, ToClient, ToWorker};
 use grid_proto::report::CallInfo;
 use grid_proto::{Attempt, ClientId, Instance, Key, RequestId};
@@ -153,10 +153,22 @@ impl World {
 
     /// What the scheduler would answer now.
     pub(crate) fn ask(&mut self, query: Query) -> Option<Answer> {
+        self.probe(FromClient::Query { request: RequestId(0), query })
+    }
+
+    /// What has a name of this kind now.
+    pub(crate) fn named(&mut self, kind: NamedKind) -> Vec<NamedInfo> {
+        let operation = Operation::List(kind);
+        match self.probe(FromClient::Coordinate { request: RequestId(0), operation }) {
+            Some(Answer::Coordinated(Coordinated::List(list))) => list,
+            _ => Vec::new(),
+        }
+    }
+
+    fn probe(&mut self, question: FromClient) -> Option<Answer> {
         self.take_actions();
         let now = grid_scheduler::Now(self.agenda.now);
         self.machine.handle(now, Input::ClientConnected(PROBE));
-        let question = FromClient::Query { request: RequestId(0), query };
         self.machine.handle(now, Input::Client(PROBE, question));
         self.machine.handle(now, Input::ClientGone(PROBE));
         match self.machine.poll_action() {

@@ -31,9 +31,11 @@ pub(crate) enum Kind {
     Actor,
     /// Runs in an actor's instance; now and then returns an error.
     Method,
+    /// Waits at a queue and for a lease that others want too.
+    Sharer,
 }
 
-pub(crate) const KINDS: [Kind; 8] = [
+pub(crate) const KINDS: [Kind; 9] = [
     Kind::Plain,
     Kind::Flaky,
     Kind::Poison,
@@ -42,6 +44,7 @@ pub(crate) const KINDS: [Kind; 8] = [
     Kind::Parent,
     Kind::Actor,
     Kind::Method,
+    Kind::Sharer,
 ];
 
 impl Kind {
@@ -55,6 +58,7 @@ impl Kind {
             Self::Parent => "parent",
             Self::Actor => "actor",
             Self::Method => "method",
+            Self::Sharer => "sharer",
         }
     }
 
@@ -67,9 +71,9 @@ impl Kind {
         KINDS.into_iter().find(|kind| kind.label() == label)
     }
 
-    /// Each call of it is like no other, and gives what cannot be told beforehand.
+    /// Each call of it is like no other.
     pub(crate) fn is_unique(self) -> bool {
-        matches!(self, Self::Impure | Self::Actor | Self::Method)
+        matches!(self, Self::Impure | Self::Actor | Self::Method | Self::Sharer)
     }
 
     pub(crate) fn retries(self) -> u32 {
@@ -129,7 +133,7 @@ pub(crate) fn meta(hash: Hash) -> ObjectMeta {
 }
 
 /// A number below 100 that the key and this text settle.
-fn lot(key: &Key, text: &str, n: u32) -> u64 {
+pub(crate) fn lot(key: &Key, text: &str, n: u32) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&key.0).update(text.as_bytes()).update(&n.to_le_bytes());
     u64::from(u16::from_le_bytes([
@@ -150,7 +154,9 @@ pub(crate) fn user_error(
         Kind::Poison => lot(key, "poison", 0) < poison_percent,
         Kind::Flaky => lot(key, "flaky", attempt.0) < flaky_percent,
         Kind::Method => lot(key, "method", 0) < 10,
-        Kind::Plain | Kind::Impure | Kind::Killer | Kind::Parent | Kind::Actor => false,
+        Kind::Plain | Kind::Impure | Kind::Killer | Kind::Parent | Kind::Actor | Kind::Sharer => {
+            false
+        }
     };
     fails.then(|| format!("injected into {} at attempt {attempt}", key.short()))
 }

@@ -69,6 +69,10 @@ fn runs_meet_what_they_are_for() {
         "Retry { ",
         "Again(",
         "Publish { ",
+        "Acquire { ",
+        "Lease(",
+        "TimedOut",
+        "Took(",
         "Withdraw",
     ] {
         assert!(seen(what) >= 3, "`{what}` is in {} of 100 runs", seen(what));

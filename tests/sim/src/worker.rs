@@ -16,6 +16,7 @@ use crate::invariants::needs;
 use crate::nested::Nested;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
+use crate::sharing::Sharing;
 use crate::task::{self, Hash, Kind};
 
 /// Executions that run longer are reported as started.
@@ -48,6 +49,15 @@ pub(crate) struct Executing {
     pub(crate) stopped: bool,
     /// What it submitted, once it has.
     pub(crate) nested: Option<Nested>,
+    /// What it does with what is shared, once it has begun to.
+    pub(crate) sharing: Option<Sharing>,
+}
+
+impl Executing {
+    /// It has given its slot back, or did.
+    fn has_waited(&self) -> bool {
+        self.nested.is_some() || self.sharing.is_some()
+    }
 }
 
 #[derive(Debug)]
@@ -251,8 +261,14 @@ impl SimWorker {
         };
         let inputs = execution.args.iter().filter_map(input).collect();
         let number = context.agenda.sequence() * 1_000 + self.executing.len() as u64;
-        let executing =
-            Executing { execution, inputs, running: false, stopped: false, nested: None };
+        let executing = Executing {
+            execution,
+            inputs,
+            running: false,
+            stopped: false,
+            nested: None,
+            sharing: None,
+        };
         self.executing.insert(number, executing);
         self.queue.push_back(number);
         self.fill_slots(context);
@@ -269,7 +285,7 @@ impl SimWorker {
             };
             running += 1;
             executing.running = true;
-            if executing.nested.is_some() {
+            if executing.has_waited() {
                 let Execution { key, attempt, .. } = executing.execution;
                 self.agent.on_waits(key, attempt, false);
             }
@@ -290,7 +306,7 @@ impl SimWorker {
         });
         if let Some((number, executing)) = found {
             executing.stopped = true;
-            if executing.running || executing.nested.is_some() {
+            if executing.running || executing.has_waited() {
                 let number = *number;
                 let event = Event::Worker(self.place, self.process, WorkerEvent::Ended(number));
                 context.agenda.after(context.rng.range(0, TICK_US), event);
@@ -308,7 +324,7 @@ impl SimWorker {
     }
 
     fn on_ended(&mut self, number: u64, context: &mut Context<'_>) {
-        if self.begins_to_wait(number) {
+        if self.begins_to_wait(number) || self.begins_to_share(number) {
             self.fill_slots(context);
             return;
         }
@@ -316,11 +332,15 @@ impl SimWorker {
             return;
         };
         self.started.remove(&number);
-        let Executing { execution, inputs, stopped, nested, .. } = executing;
+        let Executing { execution, inputs, stopped, nested, sharing, .. } = executing;
         // What was stopped may have been done already.
-        let done = nested.as_ref().is_none_or(Nested::all_ended);
+        let done = nested.as_ref().is_none_or(Nested::all_ended)
+            && sharing.as_ref().is_none_or(Sharing::is_done);
         let stopped = stopped && (!done || context.rng.chance(70));
         let (key, attempt) = (execution.key, execution.attempt);
+        if let Some(release) = sharing.filter(|_| !stopped).and_then(|it| it.last_words()) {
+            self.agent.on_said(key, attempt, release);
+        }
         let kind = Kind::of(&execution.task.name).expect("tasks are those of the bundle");
         if kind == Kind::Killer
             && !stopped

@@ -90,6 +90,12 @@ impl World {
                 client.actors = Some(Rng::stream(seed, stream));
             }
         }
+        let mut sharers = Rng::stream(seed, 20);
+        if sharers.chance(30) {
+            for (stream, client) in (21..).zip(&mut clients) {
+                client.sharers = Some(Rng::stream(seed, stream));
+            }
+        }
         Self {
             agenda: Agenda::default(),
             machine,

@@ -9,11 +9,11 @@ use crate::export::Failure;
 use crate::value::Value;
 
 /// The number of a call that has run.
-pub(super) type Key = Done;
+pub(crate) type Key = Done;
 
 /// A call that has run. Its result is kept for whoever takes it as an argument.
 #[derive(Debug)]
-pub(super) struct Done {
+pub(crate) struct Done {
     number: u64,
     result: Result<Value, Error>,
 }
@@ -41,13 +41,23 @@ pub(super) fn submit(calls: &[Arc<CallNode>]) -> Result<Vec<Key>, Error> {
         if let Err(error @ (Error::Value(_) | Error::Unavailable(_))) = &result {
             return Err(error.clone());
         }
-        let mut results = results();
-        let results = results.get_or_insert_default();
-        results.last += 1;
-        results.by_number.insert(results.last, result.clone());
-        done.push(Done { number: results.last, result });
+        done.push(again(result));
     }
     Ok(done)
+}
+
+/// A handle on a call that has run, beside those that there are.
+pub(crate) fn again(result: Result<Value, Error>) -> Key {
+    let mut results = results();
+    let results = results.get_or_insert_default();
+    results.last += 1;
+    results.by_number.insert(results.last, result.clone());
+    Done { number: results.last, result }
+}
+
+/// How the call ran.
+pub(crate) fn ran(key: &Key) -> Result<Value, Error> {
+    key.result.clone()
 }
 
 /// Runs a call after those among its arguments, with a list of its own: a chain may be longer than
@@ -124,7 +134,7 @@ pub(super) fn argument(key: &Key) -> ArgNode {
 }
 
 pub(super) fn fetch(key: &Key) -> Result<Value, Error> {
-    key.result.clone()
+    ran(key)
 }
 
 pub(super) fn wait_all<'a>(_keys: impl Iterator<Item = &'a Key>) -> Result<(), Error> {

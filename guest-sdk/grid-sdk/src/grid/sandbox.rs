@@ -11,7 +11,7 @@ use crate::call::{ArgNode, CallNode};
 use crate::value::{Codec, Value};
 
 /// A key as text.
-pub(super) type Key = String;
+pub(crate) type Key = String;
 
 thread_local! {
     /// The bundle that this is: its calls need no name.
@@ -113,13 +113,22 @@ pub(super) fn argument(key: &Key) -> ArgNode {
 }
 
 pub(super) fn fetch(key: &Key) -> Result<Value, Error> {
-    let types::Value { codec, bytes } = wit::fetch(key)?;
+    Ok(value_back(wit::fetch(key)?))
+}
+
+/// As the contract has it.
+pub(crate) fn value_out(Value { codec, bytes }: Value) -> types::Value {
+    types::Value { codec: codec_of(codec), bytes }
+}
+
+/// As this crate has it.
+pub(crate) fn value_back(types::Value { codec, bytes }: types::Value) -> Value {
     let codec = match codec {
         types::Codec::Msgpack => Codec::Msgpack,
         types::Codec::Raw => Codec::Raw,
         types::Codec::Arrow => Codec::Arrow,
     };
-    Ok(Value { codec, bytes })
+    Value { codec, bytes }
 }
 
 pub(super) fn wait_all<'a>(keys: impl Iterator<Item = &'a Key>) -> Result<(), Error> {

@@ -90,11 +90,12 @@ pub(crate) struct SandboxArgs {
     /// The most seconds that a call may ask for.
     #[arg(long, default_value_t = 3600.0, value_name = "SECONDS")]
     timeout_max: f64,
-    /// Calls that may wait for calls of their own at the same time; each keeps its sandbox meanwhile.
+    /// Calls that may wait at the same time, for calls of their own or for what is shared; each keeps
+    /// its sandbox meanwhile.
     /// Twice the scheduler's `--nesting-max` is always enough for one slot.
     #[arg(long, default_value_t = 256, value_name = "CALLS")]
     waiting_max: usize,
-    /// Seconds that a call may wait for calls of its own, in all.
+    /// Seconds that a call may wait for calls of its own and for what is shared, in all.
     #[arg(long, default_value_t = 86_400.0, value_name = "SECONDS")]
     waiting_timeout: f64,
     /// Actors that may live at the same time; each keeps its sandbox.

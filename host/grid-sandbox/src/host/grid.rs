@@ -56,19 +56,19 @@ pub(super) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
 }
 
 /// Asks the grid and waits for its answer on this thread. The outer error stops the call.
-fn ask<T>(
+pub(super) fn ask<T, E: From<GridError>>(
     mut store: StoreContextMut<'_, CallState>,
     ask: impl FnOnce(&dyn GridAccess) -> Answer<'_, T>,
-) -> wasmtime::Result<Result<T, Error>> {
+) -> wasmtime::Result<Result<T, E>> {
     let state = store.data_mut();
     let Some(grid) = state.grid.as_ref().map(Arc::clone) else {
         let message = "there is no grid here: bundles are described, measured and tested without";
-        return Ok(Err(Error::Unavailable(message.to_owned())));
+        return Ok(Err(GridError::Unavailable(message.to_owned()).into()));
     };
     let answer = with_runtime(|runtime| {
         runtime.block_on(Box::pin(state.stop.wait_aside(ask(grid.as_ref()))))
     })?;
-    Ok(answer.map_err(Error::from))
+    Ok(answer.map_err(E::from))
 }
 
 fn parse(keys: &[String]) -> Result<Vec<Key>, Error> {
@@ -109,7 +109,7 @@ struct Call {
 /// `types.value` on its way back in.
 #[derive(ComponentType, Lower)]
 #[component(record)]
-struct ValueBack {
+pub(super) struct ValueBack {
     codec: Codec,
     bytes: Vec<u8>,
 }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use grid_proto::coordination::Coordinated;
-use grid_proto::{ClientId, RequestId};
+use grid_proto::message::ToClient;
+use grid_proto::{ClientId, Failure, FailureKind, RequestId};
 
 use super::Asker;
 use super::items::Held;
 use super::waiters::{Place, all_of};
+use crate::call::CallId;
 use crate::machine::Scheduler;
 
 #[derive(Debug)]
@@ -31,18 +33,35 @@ impl Scheduler {
         self.give(asker, Coordinated::Items(shown));
     }
 
-    /// The client has them: it holds futures on the calls among them from now on.
+    /// The client has them: it holds futures on the calls among them from now on. A call that speaks
+    /// as a client is told at once that what waits for it gives it no result.
     pub(crate) fn on_took(&mut self, client: ClientId, request: RequestId) {
         let Some(handover) = self.coordination.handovers.remove(&Asker { client, request }) else {
             return;
         };
+        let circles = self.waits_for_client(client);
         for held in handover.items {
-            if let Some(id) = held.call() {
+            if let Some(id) = held.call().filter(|id| circles.contains(id)) {
+                self.refuse_circle(client, id);
+            } else if let Some(id) = held.call() {
                 self.add_interest(client, id);
                 self.act_on_interest(client, id);
             }
             self.drop_held(held);
         }
+    }
+
+    fn refuse_circle(&mut self, client: ClientId, id: CallId) {
+        let what = "the result of a call that waits for this one".to_owned();
+        let call = &self.calls[id];
+        let message = format!(
+            "`{}` ({}) waits for the call that asks for its result",
+            self.tasks.of(call.task).label,
+            call.key.short()
+        );
+        let failure = Failure::new(FailureKind::HostDenied { what }, message);
+        let key = call.key;
+        self.send_client(client, ToClient::Failed { key, failure });
     }
 
     /// The client does not want them, or is gone: what came from a queue is its front again.

@@ -28,6 +28,18 @@ pub(super) enum Place {
     Event(String),
 }
 
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "variable `{name}` to be set"),
+            Self::Getters(name) => write!(f, "an item of queue `{name}`"),
+            Self::Putters(name) => write!(f, "room in queue `{name}`"),
+            Self::Lease(kind, name) => write!(f, "{} `{name}`", kind.named()),
+            Self::Event(name) => write!(f, "event `{name}` to be set"),
+        }
+    }
+}
+
 /// What one waits for, where the place alone does not say it.
 #[derive(Debug)]
 pub(super) enum Wish {
@@ -104,6 +116,12 @@ impl Waiters {
 
     pub(super) fn count_of(&self, client: ClientId) -> usize {
         self.asked_by(client).count()
+    }
+
+    /// Where this client waits; of several places, one.
+    pub(super) fn place_of(&self, client: ClientId) -> Option<&Place> {
+        let (_, id) = self.asked_by(client).next()?;
+        self.list.get(id).map(|waiter| &waiter.place)
     }
 
     fn asked_by(&self, client: ClientId) -> impl Iterator<Item = (&Asker, &WaiterId)> {

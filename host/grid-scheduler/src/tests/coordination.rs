@@ -4,6 +4,7 @@ mod bounds;
 mod data;
 mod leases;
 mod random;
+mod tasks;
 mod topics;
 
 use grid_proto::coordination::{Coordinated, Item, LeaseKind, LeaseOperation, Operation};

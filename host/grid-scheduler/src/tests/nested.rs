@@ -10,7 +10,13 @@ use crate::{Action, Config, Event};
 
 impl Grid {
     /// A running call says something.
-    fn speak(&mut self, worker: u32, parent: u64, attempt: u32, message: FromClient) -> Out {
+    pub(super) fn speak(
+        &mut self,
+        worker: u32,
+        parent: u64,
+        attempt: u32,
+        message: FromClient,
+    ) -> Out {
         let message = Box::new(message);
         let (key, attempt) = (key(parent), Attempt(attempt));
         self.hear(worker, FromWorker::FromTask { key, attempt, message })
@@ -29,7 +35,7 @@ impl Grid {
         self.speak(worker, parent, attempt, FromClient::Submit(submission))
     }
 
-    fn waits(&mut self, worker: u32, parent: u64, attempt: u32, waits: bool) -> Out {
+    pub(super) fn waits(&mut self, worker: u32, parent: u64, attempt: u32, waits: bool) -> Out {
         let (key, attempt) = (key(parent), Attempt(attempt));
         self.hear(worker, FromWorker::Waits { key, attempt, waits })
     }
@@ -46,7 +52,7 @@ impl Grid {
 
 impl Out {
     /// What a worker is told for a call.
-    fn told(&self, parent: u64) -> Vec<(u32, &ToClient)> {
+    pub(super) fn told(&self, parent: u64) -> Vec<(u32, &ToClient)> {
         let told = |action| match action {
             &Action::ToWorker(WorkerId(worker), ToWorker::ToTask { key, ref message, .. })
                 if number(key) == parent =>

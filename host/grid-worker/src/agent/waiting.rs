@@ -1,4 +1,5 @@
-//! Attempts that wait for calls of their own: they take no slot, but they keep their sandboxes.
+//! Attempts that wait for calls of their own, or for what is shared: they take no slot, but they keep
+//! their sandboxes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -84,7 +85,7 @@ impl Agent {
         }
     }
 
-    /// An attempt begins to wait for calls of its own and has given its slot back, or goes on.
+    /// An attempt begins to wait and has given its slot back, or goes on.
     pub fn on_waits(&mut self, key: Key, attempt: Attempt, waits: bool) {
         let Some(task) = self.dispatched.get(&(key, attempt)) else { return };
         self.waiting.tasks.insert(*task);

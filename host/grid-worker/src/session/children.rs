@@ -1,4 +1,4 @@
-//! What an attempt knows of the calls that it submitted.
+//! What an attempt knows of the calls that it submitted, or was given by what is shared.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ struct Child {
     bytes: usize,
 }
 
-/// The calls that an attempt submitted and has not let go of.
+/// The calls that an attempt submitted or was given, and has not let go of.
 #[derive(Debug, Default)]
 pub(crate) struct Children {
     held: BTreeMap<Key, Child>,
@@ -62,7 +62,14 @@ impl Children {
     }
 
     /// A submission is on its way.
-    pub(crate) fn on_submitted(&mut self, request: RequestId, keys: &[Key], mut bytes: usize) {
+    pub(crate) fn on_submitted(&mut self, request: RequestId, keys: &[Key], bytes: usize) {
+        self.hold(keys, bytes);
+        self.submitted.insert(request, keys.to_vec());
+    }
+
+    /// These calls are held once more, each until it is released; so many bytes of arguments are
+    /// behind them.
+    pub(crate) fn hold(&mut self, keys: &[Key], mut bytes: usize) {
         for key in keys {
             let child = self.held.entry(*key).or_insert_with(|| Child {
                 standing: Standing::Pending,
@@ -75,7 +82,6 @@ impl Children {
             self.bytes += bytes;
             child.bytes += std::mem::take(&mut bytes);
         }
-        self.submitted.insert(request, keys.to_vec());
     }
 
     pub(crate) fn on_message(&mut self, message: ToClient) {
@@ -139,7 +145,7 @@ impl Children {
         match keys.iter().find(|key| !self.is_held(key)) {
             None => Ok(()),
             Some(key) => Err(GridError::Refused(format!(
-                "`{}` is no call that this call submitted, or it was released",
+                "`{}` is no call that this call submitted or was given, or it was released",
                 key.short()
             ))),
         }

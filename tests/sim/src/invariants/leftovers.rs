@@ -1,5 +1,6 @@
 //! When nobody wants anything, nothing is left: neither at the scheduler nor at any worker.
 
+use grid_proto::coordination::{NamedInfo, NamedKind};
 use grid_proto::message::{Answer, Query};
 
 use crate::world::World;
@@ -12,6 +13,13 @@ impl World {
                 call.key.short(),
                 call.state
             ));
+        }
+        for kind in [NamedKind::Lock, NamedKind::Semaphore, NamedKind::Queue] {
+            let used = |info: &NamedInfo| kind != NamedKind::Queue || info.waiting > 0;
+            if let Some(info) = self.named(kind).into_iter().find(used) {
+                let NamedInfo { name, size, waiting, .. } = info;
+                return Err(format!("{kind} {name}: {size} hold it and {waiting} wait for it"));
+            }
         }
         let Some(Answer::Workers(known)) = self.ask(Query::Workers) else {
             return Err("the scheduler does not tell its workers".to_owned());

@@ -1,5 +1,5 @@
-//! Many operations in an order that nobody chose: every invariant holds after each, and nothing is
-//! left behind when everybody has gone and every name is given up.
+//! Many operations of clients and of running calls in an order that nobody chose: every invariant
+//! holds after each, and nothing is left behind when everybody has gone and every name is given up.
 
 use grid_proto::coordination::{
     Coordinated, DatasetOperation, EventOperation, Item, LeaseKind, LeaseOperation, NamedKind,
@@ -103,7 +103,7 @@ fn step(grid: &mut Grid, dice: &mut Dice, clients: &mut [ClientId], number: u64)
     let client = clients[place];
     let some = dice.below(CALLS);
     let request = RequestId(number - dice.below(number.min(40) + 1));
-    match dice.below(20) {
+    match dice.below(26) {
         0..=8 => drop(ask(grid, client, number, dice.operation())),
         9 | 10 => drop(grid.say(client, FromClient::Took(request))),
         11 => drop(grid.say(client, FromClient::Abandon(request))),
@@ -131,11 +131,37 @@ fn step(grid: &mut Grid, dice: &mut Dice, clients: &mut [ClientId], number: u64)
                 }
             }
         }
+        20..=22 => {
+            let (request, operation) = (RequestId(number), dice.operation());
+            from_task(grid, dice, FromClient::Coordinate { request, operation });
+        }
+        23 => from_task(grid, dice, FromClient::Took(request)),
+        24 => from_task(grid, dice, FromClient::Abandon(request)),
+        25 => {
+            if let Some((number, attempt)) = running(grid, dice) {
+                grid.waits(10, number, attempt, dice.below(2) == 0);
+            }
+        }
         _ => {
             grid.tell(Event::ClientGone(client));
             clients[place] = ClientId(2_000 + number as u32);
             grid.tell(Event::ClientConnected(clients[place]));
         }
+    }
+}
+
+/// A call that runs, and its attempt.
+fn running(grid: &mut Grid, dice: &mut Dice) -> Option<(u64, u32)> {
+    let mut calls = grid.calls();
+    calls.retain(|info| info.state == "processing");
+    let info = calls.get(dice.below(calls.len().max(1) as u64) as usize)?;
+    Some((crate::tests::grid::number(info.key), info.attempt.0))
+}
+
+/// A running call, if there is one, says this as a client.
+fn from_task(grid: &mut Grid, dice: &mut Dice, message: FromClient) {
+    if let Some((number, attempt)) = running(grid, dice) {
+        grid.speak(10, number, attempt, message);
     }
 }
 
