@@ -3,7 +3,7 @@
 //! a greedy list schedule by one who knows everything, and work stealing alone.
 //!
 //! The hosts of all three are alike: one slot each; a result reaches another host over that host's
-//! own link, one after the other, at [`LINK_BYTES_PER_US`], [`LATENCY_US`] after it was asked for.
+//! own link, one after the other, at 8 Gbit/s, 200 us after it was asked for.
 //! Only the real machines pay for the way of their messages and have to learn how long tasks take.
 
 mod hosts;
