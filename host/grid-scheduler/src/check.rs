@@ -112,7 +112,10 @@ impl Scheduler {
             )?;
         }
         for client in &call.clients {
-            let wants = self.clients.get(client).is_some_and(|known| known.wants.contains(&id));
+            let departed = || self.departed.iter().find(|(departed, _)| departed == client);
+            let wants = self.clients.get(client).map(|known| &known.wants);
+            let wants = wants.or_else(|| departed().map(|(_, wants)| wants));
+            let wants = wants.is_some_and(|wants| wants.contains(&id));
             ensure(wants, "a client does not know that it wants it")?;
         }
         self.check_state(id, call)?;

@@ -66,14 +66,27 @@ impl Scheduler {
         if let Some(partial) = gone.partial {
             self.abandon_submission(client, partial);
         }
-        for id in &gone.wants {
-            self.calls[*id].clients.retain(|other| *other != client);
-        }
         // In the turns to come: there may be a million.
         if !self.mutated(Mutation::GoneClientWants) {
-            self.to_release.extend(gone.wants.into_iter().rev());
+            self.departed.push_back((client, gone.wants));
         }
         self.forget_client(client);
+    }
+
+    /// Drops one interest of a client that is gone. Says whether there was one.
+    pub(crate) fn forget_departed(&mut self) -> bool {
+        let Some((client, wants)) = self.departed.front_mut() else { return false };
+        let (client, next) = (*client, wants.pop_first());
+        if wants.is_empty() {
+            self.departed.pop_front();
+        }
+        // A forced cancel may have been there before.
+        if let Some(id) = next
+            && self.drop_interest(client, id)
+        {
+            self.release_unwanted(id);
+        }
+        true
     }
 
     /// Drops interest in calls and in all that depends on them; what nobody wants then stops. With

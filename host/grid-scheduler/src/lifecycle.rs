@@ -30,7 +30,10 @@ impl Scheduler {
 
     /// There is work that nothing has to happen for.
     pub(crate) fn has_leftovers(&self) -> bool {
-        !self.to_start.is_empty() || !self.to_release.is_empty() || !self.starting.is_empty()
+        !self.to_start.is_empty()
+            || !self.to_release.is_empty()
+            || !self.departed.is_empty()
+            || !self.starting.is_empty()
     }
 
     /// Does a turn's share of what was begun.
@@ -43,7 +46,7 @@ impl Scheduler {
                 self.start(id);
             } else if let Some(id) = self.to_release.pop() {
                 self.release_unwanted(id);
-            } else if !self.start_submission() {
+            } else if !self.forget_departed() && !self.start_submission() {
                 return;
             }
         }

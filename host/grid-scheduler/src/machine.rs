@@ -50,11 +50,13 @@ pub struct Scheduler {
     pub(crate) elsewhere: BTreeSet<CallId>,
     /// Calls that no connected worker may run.
     pub(crate) homeless: BTreeSet<(Priority, CallId)>,
-    /// Calls that shall become active, calls that may have to stop or be forgotten, and
-    /// submissions that shall start: each turn does its share.
+    /// Calls that shall become active, calls that may have to stop or be forgotten, submissions
+    /// that shall start, and interest that shall end: each turn does its share.
     pub(crate) to_start: Vec<CallId>,
     pub(crate) to_release: Vec<CallId>,
     pub(crate) starting: VecDeque<Starting>,
+    /// Clients that are gone, and what they wanted: calls still list them.
+    pub(crate) departed: VecDeque<(ClientId, BTreeSet<CallId>)>,
     /// Calls that workers were asked to give back.
     pub(crate) withdrawing: usize,
     pub(crate) bandwidth: Bandwidth,
@@ -93,6 +95,7 @@ impl Scheduler {
             to_start: Vec::new(),
             to_release: Vec::new(),
             starting: VecDeque::new(),
+            departed: VecDeque::new(),
             withdrawing: 0,
             counts: Counts::default(),
             recent: Recent::default(),

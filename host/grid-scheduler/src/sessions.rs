@@ -112,10 +112,11 @@ impl Scheduler {
         });
     }
 
-    /// The way of a message to a client; none where it is a call whose attempt is over.
+    /// The way of a message to a client; none where it is gone, or a call whose attempt is over.
     pub(crate) fn addressed(&self, client: ClientId, message: ToClient) -> Option<Action> {
         if client.0 < FIRST {
-            return Some(Action::ToClient(client, message));
+            let known = self.clients.contains_key(&client);
+            return known.then_some(Action::ToClient(client, message));
         }
         let Session { worker, key, attempt, .. } = self.sessions.by_client.get(&client)?;
         if matches!(message, ToClient::Output { .. }) {
