@@ -22,6 +22,11 @@ use clap::Parser;
 
 use args::{Cli, Command};
 
+/// After a million calls were freed, the system's allocator tidies up for tens of milliseconds at a
+/// time, in the middle of somebody else's turn.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Command::CompileBundle(command) = cli.command {

@@ -142,6 +142,15 @@ impl Connection {
         Ok((kind, send, recv))
     }
 
+    /// The other end may have so many bytes on their way to this one: what waits in the socket for its
+    /// turn keeps the packets of others waiting too. In memory nothing is on its way.
+    pub fn bound_in_flight(&self, bytes: u32) {
+        match &self.inner {
+            AnyConnection::Quic(connection) => connection.bound_in_flight(bytes),
+            AnyConnection::Memory(_) => {}
+        }
+    }
+
     /// Closes the connection and tells the other end why.
     pub fn close(&self, reason: &str) {
         match &self.inner {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use socket2::SockRef;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::error::NetError;
@@ -16,6 +17,8 @@ const IDLE_TIMEOUT_MS: u32 = 6_000;
 /// A connection that was not yet made would be waited for three seconds.
 const CLOSE_WAIT: Duration = Duration::from_millis(250);
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// Datagrams that wait for the endpoint, and for the kernel, in bytes.
+const SOCKET_BUFFER_BYTES: usize = 8 << 20;
 /// Ten segments of this size fit one send; larger ones collapse to single packets.
 const UDP_PAYLOAD_BYTES_MAX: u16 = 6_400;
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -36,6 +39,19 @@ pub(crate) struct QuicConnection {
     connection: quinn::Connection,
 }
 
+/// One peer that sends much must not make the kernel drop another's datagram: that waits for a
+/// time-out to be sent again. The kernel gives what `net.core.rmem_max` and `wmem_max` allow.
+fn enlarge_buffers(socket: &UdpSocket) {
+    let socket = SockRef::from(socket);
+    let asked = [
+        socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES),
+        socket.set_send_buffer_size(SOCKET_BUFFER_BYTES),
+    ];
+    for error in asked.into_iter().filter_map(Result::err) {
+        tracing::debug!(%error, "the socket keeps its small buffer");
+    }
+}
+
 impl QuicEndpoint {
     pub(crate) fn bind(listen: SocketAddr, identity: &Identity) -> Result<Self, NetError> {
         let bind = |reason: String| NetError::Bind { address: listen.to_string(), reason };
@@ -43,6 +59,7 @@ impl QuicEndpoint {
             std::io::ErrorKind::AddrInUse => NetError::PortInUse { address: listen.to_string() },
             _ => bind(error.to_string()),
         })?;
+        enlarge_buffers(&socket);
         let (server, client) = identity.tls()?;
         let transport = Arc::new(transport());
         let server = QuicServerConfig::try_from(server).map_err(|e| bind(e.to_string()))?;
@@ -100,6 +117,10 @@ impl QuicConnection {
         let accepted = self.connection.accept_bi().await;
         let (send, recv) = accepted.map_err(|error| describe(&self.address(), &error))?;
         Ok((SendStream::new(send), RecvStream::new(recv)))
+    }
+
+    pub(crate) fn bound_in_flight(&self, bytes: u32) {
+        self.connection.set_receive_window(bytes.into());
     }
 
     pub(crate) fn close(&self, reason: &str) {

@@ -89,6 +89,7 @@ impl Scheduler {
         let open = self.clients.values().filter_map(|client| client.partial.as_ref());
         let staged =
             open.flat_map(Partial::staged).chain(self.starting.iter().flat_map(Starting::staged));
+        let staged = staged.chain(self.started.iter().flat_map(|staged| staged.as_slice()));
         let mut counted = BTreeMap::<CallId, u32>::new();
         for id in staged {
             *counted.entry(*id).or_default() += 1;

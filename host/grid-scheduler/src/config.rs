@@ -64,7 +64,7 @@ impl Default for Config {
             nesting_max: 64,
             reschedules_max: 100,
             submission_calls_max: 2_000_000,
-            turn_calls_max: 512,
+            turn_calls_max: 256,
             quarantine_strikes: 1_000,
             story_steps_max: 20_000,
             coordination_bytes_max: 256 << 20,

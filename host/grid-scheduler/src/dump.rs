@@ -49,6 +49,7 @@ impl Scheduler {
             ("to_start", self.to_start.len()),
             ("to_release", self.to_release.len()),
             ("starting", self.starting.len()),
+            ("started", self.started.len()),
             ("withdrawing", self.withdrawing),
         ]);
         Dump {

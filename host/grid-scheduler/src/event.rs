@@ -46,6 +46,8 @@ pub enum Action {
     ToWorker(WorkerId, ToWorker),
     /// Close a worker's connection: it is lost, or was refused.
     CloseWorker(WorkerId, String),
+    /// Close the connection of a worker that said it leaves: nothing is wrong.
+    DismissWorker(WorkerId),
     /// Remember a bundle across restarts.
     BundleAccepted(BundleHash, BundleDescription),
     /// The bytes turned out not to be a bundle: forget them.

@@ -34,21 +34,26 @@ impl Scheduler {
             || !self.to_release.is_empty()
             || !self.departed.is_empty()
             || !self.starting.is_empty()
+            || !self.started.is_empty()
     }
 
     /// Does a turn's share of what was begun.
     pub(crate) fn go_on(&mut self) {
         self.story.cause = Cause::Own("submissions");
-        let mut left = self.config.turn_calls_max.max(1);
-        while left > 0 {
-            left -= 1;
+        let mut done = 0;
+        while done < self.config.turn_calls_max.max(1) && self.has_leftovers() {
+            // One of each kind in turn: none waits until all of another is done.
             if let Some(id) = self.to_start.pop() {
                 self.start(id);
-            } else if let Some(id) = self.to_release.pop() {
-                self.release_unwanted(id);
-            } else if !self.forget_departed() && !self.start_submission() {
-                return;
+                done += 1;
             }
+            if let Some(id) = self.to_release.pop() {
+                self.release_unwanted(id);
+                done += 1;
+            }
+            done += usize::from(self.forget_departed());
+            done += usize::from(self.start_submission());
+            done += usize::from(self.end_submission());
         }
     }
 

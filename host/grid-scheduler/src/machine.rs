@@ -55,6 +55,8 @@ pub struct Scheduler {
     pub(crate) to_start: Vec<CallId>,
     pub(crate) to_release: Vec<CallId>,
     pub(crate) starting: VecDeque<Starting>,
+    /// What submissions named that have started: let go of when all of it is on its way.
+    pub(crate) started: VecDeque<std::vec::IntoIter<CallId>>,
     /// Clients that are gone, and what they wanted: calls still list them.
     pub(crate) departed: VecDeque<(ClientId, BTreeSet<CallId>)>,
     /// Calls that workers were asked to give back.
@@ -95,6 +97,7 @@ impl Scheduler {
             to_start: Vec::new(),
             to_release: Vec::new(),
             starting: VecDeque::new(),
+            started: VecDeque::new(),
             departed: VecDeque::new(),
             withdrawing: 0,
             counts: Counts::default(),
@@ -259,7 +262,7 @@ impl Scheduler {
                 self.bandwidth.measured(fetched_bytes, fetching_us);
             }
             FromWorker::Leaving => {
-                self.actions.push_back(Action::CloseWorker(id, "it is leaving".to_owned()));
+                self.actions.push_back(Action::DismissWorker(id));
                 self.on_worker_gone(id, Leaving::Planned);
             }
         }

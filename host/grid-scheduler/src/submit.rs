@@ -141,13 +141,28 @@ impl Scheduler {
                 true => {}
                 false => self.act_on_interest(starting.client, id),
             }
-        } else if let Some(id) = starting.staged.next() {
+        }
+        match starting.wanted.len() {
+            0 => self.started.push_back(starting.staged),
+            _ => self.starting.push_back(starting),
+        }
+        true
+    }
+
+    /// Lets go of one call of a submission that has started. Says whether there was one. While calls
+    /// are still to start, results that only they will read must not be freed.
+    pub(crate) fn end_submission(&mut self) -> bool {
+        if !self.to_start.is_empty() {
+            return false;
+        }
+        let Some(mut staged) = self.started.pop_front() else { return false };
+        if let Some(id) = staged.next() {
             self.calls[id].staged -= u32::from(!self.mutated(Mutation::StagedLeaked));
             // What leads to no wanted output is not kept.
             self.release_unwanted(id);
         }
-        if starting.wanted.len() + starting.staged.len() > 0 {
-            self.starting.push_back(starting);
+        if staged.len() > 0 {
+            self.started.push_back(staged);
         }
         true
     }

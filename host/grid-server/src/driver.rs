@@ -241,6 +241,12 @@ impl Server {
                     deliver(self.clients.get(&id), message);
                 }
                 Action::ToWorker(id, message) => deliver(self.workers.get(&id), message),
+                Action::DismissWorker(id) => {
+                    tracing::info!(worker = %id, "a worker left");
+                    if let Some(session) = self.workers.get(&id) {
+                        session.connection.close("goodbye");
+                    }
+                }
                 Action::CloseWorker(id, reason) => {
                     tracing::warn!(worker = %id, %reason, "a worker is cut off");
                     if let Some(session) = self.workers.get(&id) {

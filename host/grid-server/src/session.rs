@@ -15,6 +15,8 @@ use crate::driver::{Input, Inputs};
 
 /// Messages that wait for a client or worker to take them; one that is further behind is cut off.
 const OUTBOX_MAX: usize = 1 << 18;
+/// Bytes of one client on their way to the scheduler.
+const CLIENT_IN_FLIGHT_BYTES: u32 = 1 << 20;
 /// Parts of batches of one client that wait for the driver.
 const WAITING_PER_CLIENT_MAX: usize = 2;
 /// A part of a batch ends where it names this many calls.
@@ -39,6 +41,7 @@ async fn connected(connection: Connection, files: Arc<BundleFiles>, inputs: Inpu
                 });
             }
             Ok((Kind::Client, send, recv)) => {
+                connection.bound_in_flight(CLIENT_IN_FLIGHT_BYTES);
                 let (outbox, inbox) = channel::<ToClient, FromClient>(send, recv, OUTBOX_MAX);
                 let id = ClientId(inputs.next_id());
                 inputs.send(Input::Client(id, connection.clone(), outbox)).await;

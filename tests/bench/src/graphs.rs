@@ -2,11 +2,10 @@
 //! what others feel of a very large submission.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::Command;
 use std::time::Instant;
 
-use grid_client::{Client, ClientOptions, Future};
+use grid_client::{Client, Future};
 use noop::{add, fresh};
 
 use crate::grid::Grid;
@@ -72,28 +71,29 @@ fn random() -> i64 {
     RandomState::new().hash_one(0).cast_signed()
 }
 
-/// One client, on a thread of its own, submits a graph of a million calls; another's single calls, of
+/// One client, in a process of its own, submits a graph of a million calls; another's single calls, of
 /// higher priority, are timed from then until the first result of the graph is there.
 pub(crate) async fn neighbour() -> anyhow::Result<()> {
     let grid = Grid::up(2, 1)?;
     let (client, _) = grid.with("noop").await?;
-    let started = Arc::new(AtomicBool::new(false));
-    let large = std::thread::spawn({
-        let (started, options) = (Arc::clone(&started), grid.client_options());
-        move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(submit_large(&options, &started))
-        }
-    });
+    let begun = Instant::now();
+    let mut large = Command::new(std::env::current_exe()?)
+        .args(["--submit-large", &grid.address])
+        .env("GRID_IDENTITY", grid.home.path().join("identity"))
+        .spawn()?;
     let mut samples = Vec::new();
-    while !started.load(Ordering::Acquire) {
+    let ended = loop {
+        if let Some(ended) = large.try_wait()? {
+            break ended;
+        }
         let asked = Instant::now();
         let number = samples.len() as u64;
         let answer = client.submit(fresh::call(number).priority(1)).await?.result().await?;
         anyhow::ensure!(answer == number, "wrong result");
         samples.push(asked.elapsed().as_secs_f64() * 1e3);
-    }
-    let took = large.join().map_err(|_| anyhow::anyhow!("the submission panicked"))??;
+    };
+    anyhow::ensure!(ended.success(), "the submission failed");
+    let took = begun.elapsed().as_secs_f64();
     samples.sort_by(f64::total_cmp);
     let at = |percent: usize| samples[(samples.len() - 1) * percent / 100];
     let measured = format!("{:.2} / {:.1} / {:.1} ms ({took:.1} s)", at(50), at(99), at(100));
@@ -102,19 +102,15 @@ pub(crate) async fn neighbour() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Seconds until the first result.
-async fn submit_large(options: &ClientOptions, started: &AtomicBool) -> anyhow::Result<f64> {
-    let begun = Instant::now();
+/// The neighbour: ends with the first result.
+pub(crate) async fn submit_large(scheduler: &str) -> anyhow::Result<()> {
     let first = random();
-    let result = async {
-        let client = Client::connect_with(options).await?;
-        // Pairs, so that it is one submission and not many.
-        let pairs = (0..LARGE / 2).map(|n| add::call(add::call(first, n.cast_signed()), 1));
-        let futures = client.map(pairs).await?;
-        anyhow::ensure!(futures[0].result().await? == first.wrapping_add(1), "wrong result");
-        Ok(begun.elapsed().as_secs_f64())
-    };
-    let result = result.await;
-    started.store(true, Ordering::Release);
-    result
+    let client = Client::connect(scheduler).await?;
+    client.bundle("noop").await?;
+    // Pairs, so that it is one submission and not many.
+    let pairs = (0..LARGE / 2).map(|n| add::call(add::call(first, n.cast_signed()), 1));
+    let futures = client.map(pairs).await?;
+    anyhow::ensure!(futures[0].result().await? == first.wrapping_add(1), "wrong result");
+    client.close().await;
+    Ok(())
 }

@@ -76,16 +76,13 @@ impl Grid {
         })
     }
 
-    pub(crate) fn client_options(&self) -> ClientOptions {
-        ClientOptions {
+    pub(crate) async fn client(&self) -> anyhow::Result<Client> {
+        let options = ClientOptions {
             scheduler: self.address.clone(),
             identity_dir: self.home.path().join("identity"),
             timeout: Duration::from_secs(5),
-        }
-    }
-
-    pub(crate) async fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client::connect_with(&self.client_options()).await?)
+        };
+        Ok(Client::connect_with(&options).await?)
     }
 
     pub(crate) async fn with(&self, name: &str) -> anyhow::Result<(Client, BundleInfo)> {

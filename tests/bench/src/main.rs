@@ -16,6 +16,10 @@ mod traps;
 
 use clap::Parser;
 
+/// As in `grid` itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures grid.
 #[derive(Parser)]
 struct Bench {
@@ -25,6 +29,9 @@ struct Bench {
     /// Leave the peers out.
     #[arg(long)]
     alone: bool,
+    /// Be the neighbour of `neighbour`.
+    #[arg(long, hide = true, value_name = "SCHEDULER")]
+    submit_large: Option<String>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -32,6 +39,9 @@ fn main() -> anyhow::Result<()> {
     let wanted = |name: &str| bench.names.is_empty() || bench.names.iter().any(|n| n == name);
     let peer = !bench.alone;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if let Some(scheduler) = &bench.submit_large {
+        return runtime.block_on(graphs::submit_large(scheduler));
+    }
     if wanted("sandbox") {
         sandbox::run()?;
     }

@@ -94,6 +94,7 @@ impl Grid {
                     }
                 }
                 Action::CloseWorker(..)
+                | Action::DismissWorker(_)
                 | Action::BundleAccepted(..)
                 | Action::BundleRejected(_) => {}
             }

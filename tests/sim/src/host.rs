@@ -66,7 +66,7 @@ impl World {
                     }
                     to_workers.entry(id.0).or_default().push(message);
                 }
-                Action::CloseWorker(id, _) => {
+                Action::CloseWorker(id, _) | Action::DismissWorker(id) => {
                     self.oracle.on_worker_lost(id);
                     // What is on its way to the scheduler still arrives, and is stale.
                     let network = &mut self.streams.network;
