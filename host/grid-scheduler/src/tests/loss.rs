@@ -113,7 +113,7 @@ fn a_worker_that_leaves_as_planned_is_no_death() {
     grid.hear(10, started(1, 0));
     let out = grid.hear(10, FromWorker::Leaving);
     assert!(out.failed(ANN).is_empty());
-    assert!(out.0.iter().any(|action| matches!(action, Action::CloseWorker(WorkerId(10), _))));
+    assert!(out.0.iter().any(|action| matches!(action, Action::DismissWorker(WorkerId(10)))));
     assert_eq!(grid.worker(11, 1).placed(), [(11, 1, 1)]);
 }
 

@@ -1,9 +1,9 @@
 //! What is large is done in turns, and keeps nobody waiting.
 
-use grid_proto::message::{FromClient, Submission};
-use grid_proto::{ClientId, RequestId};
+use grid_proto::message::{FromClient, FromWorker, Outcome, Submission};
+use grid_proto::{Attempt, ClientId, RequestId, Spent, WorkerId};
 
-use super::grid::{ANN, BOB, Grid, Out, call, key, tasks};
+use super::grid::{ANN, BOB, Grid, Out, call, key, meta, tasks};
 use crate::{Config, Event, Now};
 
 fn grid() -> Grid {
@@ -50,7 +50,7 @@ fn a_call_of_somebody_else_starts_in_the_midst_of_a_large_submission() {
     say(&mut grid, BOB, FromClient::Submit(urgent));
     grid.machine.handle(
         grid.now,
-        Event::WorkerConnected(grid_proto::WorkerId(10), grid.registration(10, "w10", 10, 1)),
+        Event::WorkerConnected(WorkerId(10), grid.registration(10, "w10", 10, 1)),
     );
     let mut turns = 0;
     while !turn(&mut grid).placed().iter().any(|(_, number, _)| *number == 5_000) {
@@ -116,4 +116,66 @@ fn a_refused_submission_takes_no_interest_away_that_was_there_before() {
     assert!(grid.settle().refusal().is_some());
     assert_eq!(grid.calls().len(), 1);
     assert_eq!(grid.finish(9, 1, 0, 1).ready(ANN), [1]);
+}
+
+#[test]
+fn a_graph_that_runs_while_it_is_still_being_started_computes_nothing_twice() {
+    let mut grid = grid();
+    (10..14).for_each(|worker| drop(grid.worker(worker, 1)));
+    // Layers of forty; each call reads two of the layer before, far apart.
+    let inputs = |n: u64| [n / 40 * 40 - 40 + n * 7 % 40, n / 40 * 40 - 40 + (n * 13 + 1) % 40];
+    let layered = |n: u64| match n {
+        0..40 => call(n, &[]),
+        _ => call(n, &inputs(n)),
+    };
+    let submission = Submission {
+        request: RequestId(1),
+        tasks: tasks(),
+        calls: (0..400).map(layered).collect(),
+        wanted: (360..400).map(key).collect(),
+        ..Submission::default()
+    };
+    say(&mut grid, ANN, FromClient::Submit(submission));
+    let mut ran = Vec::new();
+    loop {
+        let given = turn(&mut grid).placed();
+        for (worker, number, attempt) in &given {
+            ran.push(*number);
+            let outcome = Outcome::Memory { meta: meta(1), inline: None };
+            let (key, attempt) = (key(*number), Attempt(*attempt));
+            let spent = Spent::default();
+            let ended = FromWorker::Finished { key, attempt, outcome, spent };
+            grid.machine.handle(grid.now, Event::Worker(WorkerId(*worker), ended));
+        }
+        if given.is_empty() && !grid.machine.has_leftovers() {
+            break;
+        }
+    }
+    ran.sort_unstable();
+    assert!(ran.windows(2).all(|pair| pair[0] < pair[1]), "computed twice: {ran:?}");
+    let ready = grid.calls().iter().filter(|call| call.state == "memory").count();
+    assert_eq!(ready, 40);
+}
+
+#[test]
+fn who_leaves_with_a_thousand_futures_keeps_nobody_waiting() {
+    let mut grid = grid();
+    say(&mut grid, ANN, FromClient::Submit(thousand()));
+    grid.settle();
+    grid.machine.handle(grid.now, Event::ClientGone(ANN));
+    let mut urgent = one(5_000);
+    urgent.calls[0].options.priority = 1;
+    say(&mut grid, BOB, FromClient::Submit(urgent));
+    grid.machine.handle(
+        grid.now,
+        Event::WorkerConnected(WorkerId(10), grid.registration(10, "w10", 10, 1)),
+    );
+    let mut turns = 0;
+    while !turn(&mut grid).placed().iter().any(|(_, number, _)| *number == 5_000) {
+        turns += 1;
+        assert!(turns < 10, "it waits until all others are forgotten");
+    }
+    assert!(grid.machine.has_leftovers(), "not all are forgotten");
+    grid.settle();
+    assert_eq!(grid.calls().len(), 1);
 }
