@@ -42,6 +42,7 @@ pub(crate) fn run() {
     let ratio = pairs / rate(Graph::pairs, 200_000, 1_000);
     report("machine, the same with two inputs", &format!("{ratio:.2}"), "at most 1.5");
     turns();
+    order();
 }
 
 /// Memory of a million calls that wait.
@@ -79,6 +80,24 @@ fn turns() {
         let what = format!("machine, longest turn of a million calls, {name}");
         report(&what, &measured, "under 20 ms");
     }
+}
+
+/// The static order of a graph, as a client computes it when it submits.
+fn order() {
+    const CALLS: u32 = 100_000;
+    let graph = Graph::pairs(CALLS);
+    let took = (0..ROUNDS).map(|_| {
+        let started = Instant::now();
+        let mut order = grid_proto::order::Graph::new();
+        for number in 0..CALLS {
+            let inputs = graph.inputs[number as usize];
+            order.push(inputs.into_iter().filter(|_| number >= 1_000));
+        }
+        assert_eq!(order.order().len(), CALLS as usize);
+        started.elapsed().as_secs_f64()
+    });
+    let took = median(took.collect());
+    report("order of 100,000 calls, two inputs each", &format!("{took:.3} s"), "under 1 s");
 }
 
 /// Calls by the numbers of their inputs.
