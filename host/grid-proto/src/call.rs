@@ -124,7 +124,8 @@ pub struct CallSpec {
 }
 
 /// The order in which calls run: smaller first. Negated user priority, then submission, then the
-/// position in the submission, then the depth of nesting.
+/// position in the submission, then the depth of nesting, then the position among what one call
+/// submits.
 #[derive(
     Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug,
 )]
@@ -137,7 +138,9 @@ pub struct Priority {
     pub position: u32,
     /// Depth of nesting, negated: what a running call waits for comes before what has not begun,
     /// so that few calls wait at a time.
-    pub nesting: i32,
+    pub nesting: i16,
+    /// Position in the submission of the call that submitted it; the last of them share one.
+    pub child: u16,
 }
 
 /// The key of a pure call: BLAKE3 over the bundle, the task and the arguments, each with its length

@@ -78,6 +78,10 @@ impl Calls {
         id
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.free.len() == self.pages.len() << PAGE_BITS
+    }
+
     fn add_page(&mut self) -> CallId {
         let first = self.places();
         self.pages.push((0..PAGE_CALLS).map(|_| None).collect());
@@ -191,7 +195,7 @@ mod tests {
         Call {
             key,
             task: TaskId(0),
-            priority: Priority { user: 0, submission: 0, position: 0, nesting: 0 },
+            priority: Priority { user: 0, submission: 0, position: 0, nesting: 0, child: 0 },
             args: Box::default(),
             dependencies: SmallVec::new(),
             dependents: Dependents::default(),

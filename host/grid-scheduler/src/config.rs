@@ -27,7 +27,7 @@ pub struct Config {
     pub allowed_failures: usize,
     /// Bytes that move between two workers in a microsecond.
     pub bandwidth_bytes_per_us: u64,
-    /// Calls inside of calls: how deep they may be nested.
+    /// Calls inside of calls: how deep they may be nested, 32,767 at most.
     pub nesting_max: u32,
     /// How often a call may ask to run elsewhere.
     pub reschedules_max: u32,

@@ -3,6 +3,9 @@
 use crate::call::{Call, CallId, Needs, Queue, State};
 use crate::machine::Scheduler;
 
+/// Calls ahead of one that are counted.
+const AHEAD_MAX: usize = 1_000;
+
 impl Scheduler {
     pub(crate) fn explain(&self, id: CallId) -> String {
         let call = &self.calls[id];
@@ -58,8 +61,10 @@ impl Scheduler {
         let entry = (call.priority, id);
         match at {
             Queue::Any => {
-                let ahead = self.unbound.range(..entry).count();
-                format!("{ahead} calls are before it; it goes to the first worker with room")
+                // Enough to know; a listing asks this of many calls.
+                let ahead = self.unbound.range(..entry).take(AHEAD_MAX).count();
+                let more = if ahead == AHEAD_MAX { " or more" } else { "" };
+                format!("{ahead}{more} calls are before it; it goes to the first worker with room")
             }
             Queue::Of(worker) => {
                 let Some(worker) = self.workers.of(worker) else { return String::new() };

@@ -155,8 +155,8 @@ impl Scheduler {
             return Ok(None);
         };
         let parent = &self.calls[session.call];
-        let depth_max = self.config.nesting_max;
-        if parent.priority.nesting.unsigned_abs() >= depth_max {
+        let depth_max = self.config.nesting_max.min(i16::MAX.unsigned_abs().into());
+        if u32::from(parent.priority.nesting.unsigned_abs()) >= depth_max {
             let message = format!(
                 "`{}` is nested {depth_max} deep, which is the limit: its calls cannot submit \
                  further ones; end the recursion earlier, or raise `--nesting-max` of the scheduler",
@@ -242,7 +242,9 @@ impl Scheduler {
 /// the parent, after all that is older. It can lower itself.
 pub(crate) fn nested(parent: Priority, own: Priority) -> Priority {
     let user = parent.user.saturating_add(own.user.max(0));
-    Priority { user, nesting: parent.nesting.saturating_sub(1), ..parent }
+    // Depth first, and siblings in the order of their graph.
+    let child = u16::try_from(own.position).unwrap_or(u16::MAX);
+    Priority { user, nesting: parent.nesting.saturating_sub(1), child, ..parent }
 }
 
 /// What a call may say: it submits, waits and lets go, and finds bundles. The rest is for people

@@ -69,6 +69,10 @@ impl Scheduler {
         let mut partial = match known.partial.take() {
             Some(partial) => partial,
             None => {
+                if self.calls.is_empty() {
+                    // Nothing is older: the numbers last for ever.
+                    self.submissions = 0;
+                }
                 let number = self.submissions;
                 self.submissions = self.submissions.wrapping_add(1);
                 let parent = match self.parent_priority(client) {
@@ -197,6 +201,7 @@ impl Scheduler {
                 submission: partial.number,
                 position: partial.position,
                 nesting: 0,
+                child: 0,
             };
             let priority = partial.parent.map_or(priority, |parent| nested(parent, priority));
             let own = spec.key;

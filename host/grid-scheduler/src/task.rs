@@ -10,6 +10,9 @@ use crate::quarantine::Strikes;
 
 /// What is assumed of a task that never ran.
 const UNKNOWN_DURATION_US: u64 = 5_000;
+/// Nothing is expected to take longer than an hour: sums over all calls stay small, whatever workers
+/// report.
+const EXPECTED_US_MAX: u64 = 3_600_000_000;
 
 #[derive(Debug)]
 pub(crate) struct Task {
@@ -24,7 +27,7 @@ pub(crate) struct Task {
 
 impl Task {
     pub(crate) fn expected_us(&self) -> u64 {
-        self.duration_us.unwrap_or(UNKNOWN_DURATION_US).max(1)
+        self.duration_us.unwrap_or(UNKNOWN_DURATION_US).clamp(1, EXPECTED_US_MAX)
     }
 
     /// An attempt ended.
@@ -36,7 +39,7 @@ impl Task {
             Some(failure) => *self.failures.entry(failure.kind.label()).or_default() += 1,
         }
         counts.output_cut += u64::from(spent.output_dropped_bytes > 0);
-        counts.wall_us += spent.wall_us;
+        counts.wall_us = counts.wall_us.saturating_add(spent.wall_us);
         counts.wall_us_max = counts.wall_us_max.max(spent.wall_us);
         counts.peak_memory_bytes = counts.peak_memory_bytes.max(spent.peak_memory_bytes);
         // A moving average that weighs the newest attempt by a fourth.

@@ -1,5 +1,6 @@
 //! What CI checks.
 
+use anyhow::Context;
 use clap::Args;
 
 use crate::demo::{examples_target, lay_out};
@@ -29,6 +30,7 @@ impl Test {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         if self.args.is_empty() {
             tidy::check()?;
+            locked()?;
             formatted()?;
             deny()?;
             clippy()?;
@@ -59,6 +61,16 @@ fn with_paths(run: Run) -> Run {
         .env("GRID_BIN", target().join("debug/grid"))
         .env("GRID_EXAMPLES", examples_target().join("debug"))
         .env("GRID_DEMO", target().join("demo"))
+}
+
+/// The lock files are those of the manifests: told at once, and not after the first builds.
+fn locked() -> anyhow::Result<()> {
+    for workspace in WORKSPACES {
+        cargo(&["metadata", "--locked", "--format-version=1", "--manifest-path", workspace])
+            .output()
+            .with_context(|| format!("the lock file beside {workspace}; run `cargo xtask fix`"))?;
+    }
+    Ok(())
 }
 
 fn formatted() -> anyhow::Result<()> {

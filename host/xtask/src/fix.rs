@@ -6,10 +6,11 @@ use crate::checks::{EXAMPLES, FEATURES, WORKSPACES};
 use crate::demo::examples_target;
 use crate::run::{cargo, root, target};
 
-/// Formats, applies what lints suggest, and writes anew what is generated.
+/// Brings lock files up to date, formats, applies what lints suggest, and writes anew what is generated.
 pub(crate) fn run() -> anyhow::Result<()> {
     let root = root();
     for workspace in WORKSPACES {
+        cargo(&["update", "--workspace", "--manifest-path", workspace]).run()?;
         format(&root.join(workspace))?;
     }
     apply_lints(&root.join("Cargo.toml"), &FEATURES, &target())?;

@@ -3,7 +3,8 @@
 use grid_proto::message::{FromWorker, Outcome, Query, Registration};
 use grid_proto::{Amount, Arg, Attempt, BundleHash, ObjectMeta, Pins, Spent, TaskRef, WorkerId};
 
-use super::grid::{ANN, BUNDLE, Grid, Out, call, key, meta, tasks};
+use super::grid::{ANN, BUNDLE, Grid, Out, call, description, key, meta, tasks};
+use crate::task::Tasks;
 use crate::{Action, Event};
 
 fn refused(grid: &mut Grid, calls: &[grid_proto::CallSpec], wanted: u64) -> String {
@@ -183,4 +184,17 @@ fn a_call_that_waits_for_a_worker_may_go_with_another_that_cannot_have_one() {
     let out = join(&mut grid, 3, 10);
     assert_eq!(out.failed(ANN).iter().map(|(call, _)| *call).collect::<Vec<_>>(), [4]);
     assert_eq!(grid.state(3), "released", "known for its reader only");
+}
+
+#[test]
+fn no_number_of_long_attempts_breaks_a_sum() {
+    let mut tasks = Tasks::default();
+    let described = &description("sums", "1").tasks[0];
+    let id = tasks.intern(BundleHash([1; 32]), "sums", "sums@1", 0, described);
+    let ten_years = Spent { wall_us: 10 * 365 * 24 * 3_600 * 1_000_000, ..Spent::default() };
+    let calls = 100_000_u64;
+    (0..calls).for_each(|_| tasks.of_mut(id).count(None, &ten_years));
+    assert_eq!(tasks.of(id).counts().calls, calls);
+    let expected_us = tasks.of(id).expected_us();
+    assert!(expected_us.checked_mul(1 << 31).is_some(), "{expected_us} for each call held");
 }

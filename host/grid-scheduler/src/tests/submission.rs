@@ -144,3 +144,22 @@ fn what_leads_to_nothing_wanted_is_not_kept() {
     assert!(out.is_accepted());
     assert_eq!((grid.state(1), grid.state(2)), ("unknown".to_owned(), "unknown".to_owned()));
 }
+
+#[test]
+fn the_numbers_of_submissions_begin_anew_when_nothing_is_older() {
+    let mut grid = Grid::new();
+    grid.worker(10, 1);
+    for round in 1..100 {
+        let out = grid.submit(ANN, &[call(round, &[])], &[key(round)]);
+        assert!(out.runs().iter().all(|(_, run)| run.priority.submission == 0));
+        grid.finish(10, round, 0, 1);
+        grid.say(ANN, FromClient::Release(vec![key(round)]));
+    }
+    grid.submit(ANN, &[call(1, &[])], &[key(1)]);
+    grid.submit(ANN, &[call(2, &[])], &[key(2)]);
+    let out = grid.finish(10, 1, 0, 1);
+    let later = grid.submit(BOB, &[call(3, &[])], &[key(3)]);
+    let runs = [out, later];
+    let numbers = runs.iter().flat_map(|out| out.runs()).map(|(_, run)| run.priority.submission);
+    assert!(numbers.max() > Some(0), "what is known keeps its place");
+}

@@ -34,7 +34,13 @@ fn run(agent: &mut Agent, call: u8, attempt: u32, inputs: &[(u8, &[WorkerId])]) 
         key: key(call),
         attempt: Attempt(attempt),
         task: TaskId(0),
-        priority: Priority { user: 0, submission: 0, position: u32::from(call), nesting: 0 },
+        priority: Priority {
+            user: 0,
+            submission: 0,
+            position: u32::from(call),
+            nesting: 0,
+            child: 0,
+        },
         args: inputs.iter().map(|(input, _)| Arg::Key(key(*input))).collect(),
         inputs: inputs.iter().map(|(input, from)| (key(*input), from.to_vec())).collect(),
         limits: TaskLimits::default(),
@@ -183,12 +189,18 @@ fn an_input_comes_from_another_holder_as_soon_as_one_is_gone() {
     assert_eq!(executed(&settle(&mut agent)), [(key(1), Attempt(0))]);
 }
 
-fn nested(agent: &mut Agent, call: u8, depth: i32) -> Vec<Action> {
+fn nested(agent: &mut Agent, call: u8, depth: i16) -> Vec<Action> {
     let assignment = Assignment {
         key: key(call),
         attempt: Attempt(0),
         task: TaskId(0),
-        priority: Priority { user: 0, submission: 0, position: u32::from(call), nesting: -depth },
+        priority: Priority {
+            user: 0,
+            submission: 0,
+            position: u32::from(call),
+            nesting: -depth,
+            child: 0,
+        },
         args: Vec::new(),
         inputs: Vec::new(),
         limits: TaskLimits::default(),
@@ -290,7 +302,13 @@ fn assignment(call: u8) -> Assignment {
         key: key(call),
         attempt: Attempt(0),
         task: TaskId(0),
-        priority: Priority { user: 0, submission: 0, position: u32::from(call), nesting: 0 },
+        priority: Priority {
+            user: 0,
+            submission: 0,
+            position: u32::from(call),
+            nesting: 0,
+            child: 0,
+        },
         args: Vec::new(),
         inputs: Vec::new(),
         limits: TaskLimits::default(),

@@ -12,7 +12,7 @@ use super::{Action, Agent};
 #[derive(Debug)]
 pub(crate) struct Waiting {
     /// With the nesting of each.
-    attempts: BTreeMap<(Key, Attempt), i32>,
+    attempts: BTreeMap<(Key, Attempt), i16>,
     max: usize,
     /// Tasks that have been seen waiting.
     tasks: BTreeSet<TaskId>,
