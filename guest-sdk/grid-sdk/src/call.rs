@@ -95,6 +95,7 @@ impl<T> Call<T> {
     }
 
     /// Higher runs first; 0 is the default.
+    /// A call that the grid knows already keeps the options of whoever submitted it first.
     #[must_use]
     pub fn priority(self, priority: i32) -> Self {
         self.with(|node| node.options.priority = priority)

@@ -301,7 +301,8 @@ impl Scheduler {
 /// Bytes that move between two workers in a microsecond, as workers have measured it.
 #[derive(Debug)]
 pub(crate) struct Bandwidth {
-    bytes_per_us: u64,
+    /// Finer than it is used, so that slow links are told apart.
+    bytes_per_ms: u64,
 }
 
 impl Bandwidth {
@@ -309,17 +310,18 @@ impl Bandwidth {
     const SAMPLE_BYTES_MIN: u64 = 1 << 20;
 
     pub(crate) fn new(config: &Config) -> Self {
-        Self { bytes_per_us: config.bandwidth_bytes_per_us.max(1) }
+        Self { bytes_per_ms: config.bandwidth_bytes_per_us.clamp(1, 1 << 40) * 1_000 }
     }
 
     /// A worker fetched so much in so long.
     pub(crate) fn measured(&mut self, bytes: u64, micros: u64) {
         if bytes >= Self::SAMPLE_BYTES_MIN && micros > 0 {
-            self.bytes_per_us = (self.bytes_per_us * 3 + (bytes / micros).max(1)).div_ceil(4);
+            let sample = bytes.saturating_mul(1_000) / micros;
+            self.bytes_per_ms = (self.bytes_per_ms * 3 + sample).div_ceil(4);
         }
     }
 
     pub(crate) fn bytes_per_us(&self) -> u64 {
-        self.bytes_per_us
+        (self.bytes_per_ms / 1_000).max(1)
     }
 }

@@ -8,8 +8,8 @@ use noop::{add, spin};
 use crate::parts::Parts;
 use crate::support::{eventually, failure};
 
-/// On an idle machine it takes some tens of milliseconds; tests share theirs.
-const LIMIT: Duration = Duration::from_secs(1);
+/// What is promised. Tests share their machine, so it is asked of the best of some rounds.
+const LIMIT: Duration = Duration::from_millis(100);
 
 #[tokio::test]
 async fn a_running_loop_stops_at_once_and_its_slot_and_key_are_free() {
@@ -21,7 +21,8 @@ async fn a_running_loop_stops_at_once_and_its_slot_and_key_are_free() {
         eventually("they execute", async || client.workers().await.unwrap()[0].executing == count)
             .await;
     };
-    for round in 0..3 {
+    let mut best = Duration::MAX;
+    for round in 0..5 {
         let loops = client.map((0..2).map(|n| spin::call(u64::MAX - n))).await.unwrap();
         executing(2).await;
         let asked = Instant::now();
@@ -34,7 +35,7 @@ async fn a_running_loop_stops_at_once_and_its_slot_and_key_are_free() {
         assert_eq!(sum.result().await.unwrap(), round + 1);
         let took = asked.elapsed();
         println!("round {round}: cancelled, and the slot used again, in {took:?}");
-        assert!(took < LIMIT, "{took:?}");
+        best = best.min(took);
         executing(0).await;
         // The same keys again at once, while the worker may still be at the old attempts.
         let again = client.map((0..2).map(|n| spin::call(u64::MAX - n))).await.unwrap();
@@ -48,4 +49,5 @@ async fn a_running_loop_stops_at_once_and_its_slot_and_key_are_free() {
         assert_eq!(failure(last.result().await).kind, FailureKind::Cancelled);
         executing(0).await;
     }
+    assert!(best < LIMIT, "{best:?}");
 }
