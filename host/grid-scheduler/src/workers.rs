@@ -224,11 +224,6 @@ impl Workers {
         (few.len() <= LOOKED_THROUGH_MAX).then_some(few)
     }
 
-    /// The most that any worker may hold.
-    pub(crate) fn memory_bytes_max(&self) -> u64 {
-        self.list.values().map(|worker| worker.memory_bytes).max().unwrap_or(0)
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
         self.list.iter().map(|(id, worker)| (*id, worker))
     }
