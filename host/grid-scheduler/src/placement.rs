@@ -86,7 +86,7 @@ pub(crate) fn suits(
 }
 
 /// Has it what the call needs besides memory?
-fn meets(worker: &Worker, needs: Option<&Needs>, names_matter: bool) -> bool {
+pub(crate) fn meets(worker: &Worker, needs: Option<&Needs>, names_matter: bool) -> bool {
     needs.is_none_or(|needs| {
         (!names_matter || worker.has_a_name_of(needs)) && worker.offers(&needs.resources)
     })

@@ -184,12 +184,15 @@ fn inputs_wait_for_a_worker_of_the_name_though_those_that_are_there_are_too_smal
 #[test]
 fn a_preference_keeps_no_call_where_it_asked_to_leave() {
     let reschedule = |grid: &mut Grid| {
-        grid.hear(10, FromWorker::Finished {
-            key: key(1),
-            attempt: Attempt(0),
-            outcome: Outcome::Reschedule,
-            spent: Spent::default(),
-        })
+        grid.hear(
+            10,
+            FromWorker::Finished {
+                key: key(1),
+                attempt: Attempt(0),
+                outcome: Outcome::Reschedule,
+                spent: Spent::default(),
+            },
+        )
     };
     let mut grid = Grid::new();
     grid.worker(10, 1);
