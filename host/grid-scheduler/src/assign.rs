@@ -36,7 +36,11 @@ impl Scheduler {
         };
         let needs = call.needs().cloned();
         self.calls.expect(id);
+        let now = self.now;
         self.workers.change(worker, |worker| {
+            if worker.at_slots() < worker.slots as usize {
+                worker.progressed(now);
+            }
             worker.in_hand.insert(id);
             worker.load_us += expected_us;
             if let Some(needs) = &needs {

@@ -2,16 +2,18 @@
 //! line of their own for each combination, so that one that does not fit stops nobody else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
 use grid_proto::{Amount, Priority};
 
 use crate::call::CallId;
 
-type Line = BTreeSet<(Priority, CallId)>;
+/// Calls that are held back, in their order.
+pub(crate) type Line = BTreeSet<(Priority, CallId)>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
-    free: Line,
+    without_resources: Line,
     by_resources: BTreeMap<Vec<(String, Amount)>, Line>,
     len: usize,
     expected_us: u64,
@@ -25,7 +27,7 @@ impl Backlog {
         expected_us: u64,
     ) {
         let added = match resources.is_empty() {
-            true => self.free.insert(entry),
+            true => self.without_resources.insert(entry),
             false => self.by_resources.entry(resources.to_vec()).or_default().insert(entry),
         };
         if added {
@@ -41,7 +43,7 @@ impl Backlog {
         expected_us: u64,
     ) {
         let removed = if resources.is_empty() {
-            self.free.remove(&entry)
+            self.without_resources.remove(&entry)
         } else if let Some(line) = self.by_resources.get_mut(resources) {
             let removed = line.remove(&entry);
             if line.is_empty() {
@@ -63,7 +65,7 @@ impl Backlog {
         resources: &[(String, Amount)],
     ) -> bool {
         let line = match resources.is_empty() {
-            true => Some(&self.free),
+            true => Some(&self.without_resources),
             false => self.by_resources.get(resources),
         };
         line.is_some_and(|line| line.contains(&entry))
@@ -76,17 +78,18 @@ impl Backlog {
     ) -> Option<(Priority, CallId)> {
         let lines = self.by_resources.iter().filter(|(resources, _)| fits(resources));
         let heads = lines.filter_map(|(_, line)| line.first());
-        heads.chain(self.free.first()).min().copied()
+        heads.chain(self.without_resources.first()).min().copied()
     }
 
     /// All, in each line in its order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = CallId> + '_ {
-        self.by_resources.values().chain([&self.free]).flatten().map(|(_, id)| *id)
+        self.by_resources.values().chain([&self.without_resources]).flatten().map(|(_, id)| *id)
     }
 
-    /// Those that take no resources, in their order.
-    pub(crate) fn unbound(&self) -> impl Iterator<Item = CallId> + '_ {
-        self.free.iter().map(|(_, id)| *id)
+    /// Each line with what its calls take; first the line of those that take nothing.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&[(String, Amount)], &Line)> {
+        let taking = self.by_resources.iter().map(|(resources, line)| (resources.as_slice(), line));
+        iter::once((&[][..], &self.without_resources)).chain(taking)
     }
 
     pub(crate) fn expected_us(&self) -> u64 {

@@ -7,20 +7,36 @@
 
 use std::collections::BTreeSet;
 
-use grid_proto::WorkerId;
 use grid_proto::message::ToWorker;
+use grid_proto::{Amount, Priority, WorkerId};
 
+use crate::backlog::Line;
 use crate::call::{CallId, State};
 use crate::machine::Scheduler;
 use crate::mutation::Mutation;
-use crate::placement::{TRANSFER_LATENCY_US, suits};
+use crate::placement::{TRANSFER_LATENCY_US, meets};
+use crate::worker::Worker;
+use crate::workers::Place;
 
 /// Moves of one round; the next round goes on.
 const MOVES_MAX: usize = 64;
-/// Calls of one worker that are looked at for one move.
-const LOOKED_AT_MAX: usize = 16;
+/// Idle workers, and busy ones, that one round looks at.
+const THIEVES_MAX: usize = 64;
+const VICTIMS_MAX: usize = 4;
+/// Calls of one line that are looked at for one move, and all that one round looks at.
+const LOOKED_AT_MAX: usize = 32;
+const LOOKS_MAX: usize = 512;
 /// Calls that would start sooner than this where they are stay there.
 const PATIENCE_US: u64 = 10_000;
+
+/// Where the next round goes on, so that a worker that nothing suits, or that has nothing to give,
+/// hides no other.
+#[derive(Debug, Default)]
+pub(crate) struct Rounds {
+    thief: Option<Place>,
+    victim: Option<Place>,
+    asked: Option<Place>,
+}
 
 impl Scheduler {
     /// Brings idle workers to work.
@@ -28,56 +44,126 @@ impl Scheduler {
         if !self.unbound.is_empty() {
             return;
         }
-        for _ in 0..MOVES_MAX {
-            let idle = self.workers.roomy().find(|(_, worker)| worker.is_idle());
-            let Some((thief, _)) = idle else { return };
-            let Some(id) = self.worth_stealing(thief) else { break };
-            self.dequeue(id);
-            self.assign(id, thief);
-            touched.insert(thief);
-        }
+        self.steal(touched);
         self.ask_back();
     }
 
-    /// A call that is held back for the busiest worker and would start earlier on this one; the
-    /// first in the order.
-    fn worth_stealing(&self, thief: WorkerId) -> Option<CallId> {
-        let (_, victim) = self.workers.most_backlogged()?;
-        let thief_state = self.workers.of(thief)?;
-        let mut ahead_us = victim.load_us;
-        let names_matter = !self.mutated(Mutation::PinsIgnored);
-        for id in victim.backlog.unbound().take(LOOKED_AT_MAX) {
-            let call = &self.calls[id];
-            let inputs = self.inputs(id);
-            let there =
-                inputs.at(thief, thief_state).expected_start_us(self.bandwidth.bytes_per_us());
-            if victim.per_slot(ahead_us) > there
-                && suits(thief_state, call.needs(), names_matter, inputs.bytes())
-            {
+    /// Gives idle workers what is held back for others, one call each in turn.
+    fn steal(&mut self, touched: &mut BTreeSet<WorkerId>) {
+        let victims = self.workers.backlogged(self.rounds.victim, VICTIMS_MAX);
+        if victims.is_empty() {
+            return;
+        }
+        let mut thieves = self.workers.idle(self.rounds.thief, THIEVES_MAX);
+        let all = thieves.len() < THIEVES_MAX;
+        let (mut looks, mut moves) = (LOOKS_MAX, 0);
+        while !thieves.is_empty() {
+            let mut lucky = Vec::new();
+            for thief in thieves {
+                if looks == 0 || moves == MOVES_MAX {
+                    return;
+                }
+                self.rounds.thief = Some(thief);
+                if let Some(id) = self.worth_stealing(thief.1, &mut looks) {
+                    self.dequeue(id);
+                    self.assign(id, thief.1);
+                    touched.insert(thief.1);
+                    lucky.push(thief);
+                    moves += 1;
+                }
+            }
+            thieves = lucky;
+        }
+        if all {
+            self.rounds.thief = None;
+            if moves == 0 {
+                self.rounds.victim = victims.last().copied();
+            }
+        }
+    }
+
+    /// A call that is held back for a busy worker and would start earlier on this one; the first
+    /// in the order.
+    fn worth_stealing(&self, thief: WorkerId, looks: &mut usize) -> Option<CallId> {
+        let thief_state = self.workers.of(thief).filter(|worker| worker.is_idle())?;
+        for (_, victim) in self.workers.backlogged(self.rounds.victim, VICTIMS_MAX) {
+            let victim = self.workers.of(victim)?;
+            let mut first = None;
+            for (resources, line) in victim.backlog.lines().take(*looks) {
+                *looks = looks.saturating_sub(1);
+                if thief_state.has_free(resources) {
+                    let found = self.first_worth_stealing(thief, victim, resources, line, looks);
+                    first = first.into_iter().chain(found).min();
+                }
+            }
+            if let Some((_, id)) = first {
                 return Some(id);
             }
-            ahead_us += self.tasks.of(call.task).expected_us();
         }
         None
     }
 
-    /// Asks the busiest worker for calls that it has not begun, as many as slots are idle.
+    /// The same of one line of one worker.
+    fn first_worth_stealing(
+        &self,
+        thief: WorkerId,
+        victim: &Worker,
+        resources: &[(String, Amount)],
+        line: &Line,
+        looks: &mut usize,
+    ) -> Option<(Priority, CallId)> {
+        let mut ahead_us = 0;
+        for entry in line.iter().take(LOOKED_AT_MAX.min(*looks)) {
+            *looks -= 1;
+            let expected_us = self.tasks.of(self.calls[entry.1].task).expected_us();
+            let wait_us = victim.wait_us(resources, ahead_us, expected_us);
+            if self.starts_within(entry.1, thief, wait_us) {
+                return Some(*entry);
+            }
+            ahead_us += expected_us;
+        }
+        None
+    }
+
+    /// The call may run there, and would start sooner than that.
+    fn starts_within(&self, id: CallId, thief: WorkerId, wait_us: u64) -> bool {
+        let Some(worker) = self.workers.of(thief) else { return false };
+        let names_matter = !self.mutated(Mutation::PinsIgnored);
+        if !meets(worker, self.calls[id].needs(), names_matter) {
+            return false;
+        }
+        let inputs = self.inputs(id);
+        let there = inputs.at(thief, worker).expected_start_us(self.bandwidth.bytes_per_us());
+        there < wait_us && inputs.bytes() <= worker.memory_bytes
+    }
+
+    /// Asks busy workers for calls that they have not begun, as many as slots are idle.
     fn ask_back(&mut self) {
-        let idle: usize = self
-            .workers
-            .roomy()
-            .take_while(|(_, worker)| worker.is_idle())
-            .take(LOOKED_AT_MAX)
-            .map(|(_, worker)| worker.slots as usize - worker.at_slots())
-            .sum();
+        let thieves = self.workers.idle(None, LOOKED_AT_MAX);
+        let free = |(_, id): &Place| self.workers.of(*id).map(|w| w.slots as usize - w.at_slots());
+        let idle: usize = thieves.iter().filter_map(free).sum();
         if self.withdrawing >= idle {
             return;
         }
-        let Some((victim, state)) = self.workers.last_to_start() else { return };
-        let not_begun = state.not_begun();
-        if not_begun == 0 || state.per_slot(state.load_us) < PATIENCE_US + TRANSFER_LATENCY_US {
-            return;
+        let victims = self.workers.behind(self.rounds.asked, VICTIMS_MAX);
+        let last = victims.last().copied();
+        let asked_before = self.withdrawing;
+        for (wait_us, victim) in victims {
+            let count_max = idle.saturating_sub(self.withdrawing);
+            if wait_us >= PATIENCE_US + TRANSFER_LATENCY_US {
+                self.ask_back_of(victim, wait_us, &thieves, count_max);
+            }
         }
+        if self.withdrawing == asked_before {
+            let patient = |(wait_us, _): &Place| *wait_us >= PATIENCE_US + TRANSFER_LATENCY_US;
+            self.rounds.asked = last.filter(patient);
+        }
+    }
+
+    /// The same of one worker, for at most so many.
+    fn ask_back_of(&mut self, victim: WorkerId, wait_us: u64, thieves: &[Place], count_max: usize) {
+        let Some(state) = self.workers.of(victim) else { return };
+        let not_begun = state.not_begun();
         let mut last_first: Vec<_> = state
             .in_hand
             .difference(&state.waiting)
@@ -91,7 +177,12 @@ impl Scheduler {
             .map(|(id, _)| (self.calls[id].priority, id))
             .collect();
         last_first.sort_unstable_by(|a, b| b.cmp(a));
-        last_first.truncate(not_begun.min(idle - self.withdrawing));
+        last_first.truncate(not_begun.min(count_max.max(LOOKED_AT_MAX)));
+        // What would go back there at once stays.
+        last_first.retain(|(_, id)| {
+            thieves.iter().any(|thief| self.starts_within(*id, thief.1, wait_us))
+        });
+        last_first.truncate(count_max);
         let mut attempts = Vec::new();
         for (_, id) in last_first {
             let call = &mut self.calls[id];

@@ -84,7 +84,11 @@ impl Scheduler {
             Queue::Line => self.explain_line(id),
             Queue::Nowhere => {
                 let needs = call.needs().map_or_else(String::new, describe);
-                format!("none of {} workers may run it{needs}", self.workers.len())
+                let memory = match self.inputs(id).bytes() {
+                    0 => String::new(),
+                    bytes => format!(", and memory for {bytes} bytes of inputs"),
+                };
+                format!("none of {} workers may run it{needs}{memory}", self.workers.len())
             }
         }
     }

@@ -124,11 +124,16 @@ impl Scheduler {
         self.withdrawing -= usize::from(withdrawing);
         let needs = call.needs().cloned();
         let needs = needs.filter(|_| !self.mutated(Mutation::ResourcesKept));
+        let now = self.now;
         self.workers.change(worker, |worker| {
             worker.in_hand.remove(&id);
             worker.waiting.remove(&id);
             worker.load_us = worker.load_us.saturating_sub(expected_us);
             worker.executing -= u32::from(executing);
+            if executing || !withdrawing {
+                // What is given back had not begun.
+                worker.progressed(now);
+            }
             if let Some(needs) = &needs {
                 worker.give_back(&needs.resources);
             }

@@ -7,6 +7,7 @@ use grid_proto::{ClientId, Failure, FailureKind, Key, Priority, Value, WorkerId}
 
 use crate::actors::Actors;
 use crate::backlog::Backlog;
+use crate::balance::Rounds;
 use crate::bundles::Bundles;
 use crate::call::{CallId, State};
 use crate::calls::Calls;
@@ -61,6 +62,7 @@ pub struct Scheduler {
     pub(crate) departed: VecDeque<(ClientId, BTreeSet<CallId>)>,
     /// Calls that workers were asked to give back.
     pub(crate) withdrawing: usize,
+    pub(crate) rounds: Rounds,
     pub(crate) bandwidth: Bandwidth,
     pub(crate) counts: Counts,
     pub(crate) story: Story,
@@ -100,6 +102,7 @@ impl Scheduler {
             started: VecDeque::new(),
             departed: VecDeque::new(),
             withdrawing: 0,
+            rounds: Rounds::default(),
             counts: Counts::default(),
             recent: Recent::default(),
             faults: Faults::default(),
@@ -259,6 +262,7 @@ impl Scheduler {
             FromWorker::Heartbeat { resident_bytes, descriptors, fetched_bytes, fetching_us } => {
                 worker.resident_bytes = resident_bytes;
                 worker.descriptors = descriptors;
+                self.workers.change(id, |worker| worker.note_overrun(now));
                 self.bandwidth.measured(fetched_bytes, fetching_us);
             }
             FromWorker::Leaving => {
@@ -303,6 +307,8 @@ impl Scheduler {
                 waiting: BTreeSet::new(),
                 load_us: 0,
                 executing: 0,
+                moved: self.now,
+                overrun_us: 0,
                 backlog: Backlog::default(),
                 holds: BTreeSet::new(),
                 held_bytes: 0,

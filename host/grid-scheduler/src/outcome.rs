@@ -49,7 +49,11 @@ impl Scheduler {
                 && !processing.executing
             {
                 processing.executing = true;
-                self.workers.change(worker, |worker| worker.executing += 1);
+                let now = self.now;
+                self.workers.change(worker, |worker| {
+                    worker.executing += 1;
+                    worker.progressed(now);
+                });
             }
         }
     }

@@ -82,10 +82,14 @@ pub(crate) fn suits(
     names_matter: bool,
     bytes: u64,
 ) -> bool {
-    let met = needs.is_none_or(|needs| {
+    meets(worker, needs, names_matter) && bytes <= worker.memory_bytes
+}
+
+/// Has it what the call needs besides memory?
+pub(crate) fn meets(worker: &Worker, needs: Option<&Needs>, names_matter: bool) -> bool {
+    needs.is_none_or(|needs| {
         (!names_matter || worker.has_a_name_of(needs)) && worker.offers(&needs.resources)
-    });
-    met && bytes <= worker.memory_bytes
+    })
 }
 
 impl Scheduler {
@@ -160,20 +164,27 @@ impl Scheduler {
         };
         match home {
             Some(candidate) => Ok(Queue::Of(candidate.worker)),
-            None => self.check_memory(&inputs),
+            None => self.check_memory(&inputs, needs),
         }
     }
 
-    /// No worker suits: says so if the inputs alone are the cause.
-    fn check_memory(&self, inputs: &Inputs) -> Result<Queue, Failure> {
-        let limit_bytes = self.workers.memory_bytes_max();
-        if self.workers.is_empty() || inputs.bytes <= limit_bytes {
-            return Ok(Queue::Nowhere);
-        }
+    /// No worker suits: says so if the inputs alone are the cause, that is if some worker has all
+    /// else that the call needs.
+    fn check_memory(&self, inputs: &Inputs, needs: Option<&Needs>) -> Result<Queue, Failure> {
+        let names_matter = needs.is_some_and(|needs| !needs.prefer);
+        let suiting = self.workers.iter().filter(|(_, worker)| meets(worker, needs, names_matter));
+        let limit_bytes = match inputs.bytes {
+            0 => None,
+            _ => suiting.map(|(_, worker)| worker.memory_bytes).max(),
+        };
         let asked_bytes = inputs.bytes;
+        let Some(limit_bytes) = limit_bytes.filter(|limit_bytes| *limit_bytes < asked_bytes) else {
+            return Ok(Queue::Nowhere);
+        };
+        let among = if needs.is_some() { " of those it may run on" } else { "" };
         let message = format!(
-            "its inputs hold {asked_bytes} bytes, and the largest worker may hold {limit_bytes}: \
-             reduce in steps, or start a worker with a higher `--memory-limit`"
+            "its inputs hold {asked_bytes} bytes, and the largest worker{among} may hold \
+             {limit_bytes}: reduce in steps, or start a worker with a higher `--memory-limit`"
         );
         Err(Failure::new(FailureKind::OutOfMemory { limit_bytes, asked_bytes }, message))
     }

@@ -56,11 +56,17 @@ impl Scheduler {
                 _ => continue,
             }
             let (bytes, needs) = (self.inputs(id).bytes(), self.calls[id].needs());
-            let other = self.workers.first_to_start(needs, |other, worker| {
-                other != avoids
-                    && suits(worker, needs, true, bytes)
-                    && worker.has_free(needs.map_or(&[], |needs| &needs.resources))
-            });
+            let others = |names_matter: bool, free: &[_]| {
+                self.workers.first_to_start(needs, |other, worker| {
+                    other != avoids
+                        && suits(worker, needs, names_matter, bytes)
+                        && worker.has_free(free)
+                })
+            };
+            // Names that are preferred matter while another worker than the avoided one has one.
+            let names_matter =
+                !needs.is_some_and(|needs| needs.prefer) || others(true, &[]).is_some();
+            let other = others(names_matter, needs.map_or(&[], |needs| &needs.resources));
             if let Some(worker) = other {
                 self.dequeue(id);
                 self.assign(id, worker);

@@ -101,6 +101,7 @@ impl Scheduler {
         let executed = std::mem::replace(executing, !waits);
         // How long it still takes once it goes on, nobody knows.
         let expected_us = std::mem::take(expected_us);
+        let now = self.now;
         self.workers.change(worker, |worker| {
             match waits {
                 true => worker.waiting.insert(id),
@@ -109,6 +110,7 @@ impl Scheduler {
             worker.load_us = worker.load_us.saturating_sub(expected_us);
             worker.executing += u32::from(!waits);
             worker.executing -= u32::from(executed);
+            worker.progressed(now);
         });
     }
 

@@ -30,6 +30,11 @@ pub(crate) struct Worker {
     /// Expected time of all of them.
     pub(crate) load_us: u64,
     pub(crate) executing: u32,
+    /// When one of them last began or ended, or waited.
+    pub(crate) moved: Now,
+    /// How long its slots, all of them taken, had not moved at its last heartbeat: as long again is
+    /// what calls behind them are expected to wait.
+    pub(crate) overrun_us: u64,
     /// Calls that are held back for it.
     pub(crate) backlog: Backlog,
     /// Calls whose results it holds.
@@ -53,7 +58,47 @@ impl Worker {
     /// Expected time until a slot is free, were all slots equally busy, counting what is held back
     /// for it.
     pub(crate) fn start_us(&self) -> u64 {
-        self.per_slot(self.load_us + self.backlog.expected_us())
+        let backlog_us = self.backlog.expected_us();
+        self.per_slot(self.load_us + backlog_us).max(self.overrun_us + self.per_slot(backlog_us))
+    }
+
+    /// The same, counting what is in its hands alone.
+    pub(crate) fn in_hand_us(&self) -> u64 {
+        self.per_slot(self.load_us).max(self.overrun_us)
+    }
+
+    /// How long a call that is held back for it is expected to wait behind `ahead_us` of calls that
+    /// take the same.
+    pub(crate) fn wait_us(
+        &self,
+        resources: &[(String, Amount)],
+        ahead_us: u64,
+        expected_us: u64,
+    ) -> u64 {
+        // What is taken is free when a call like this one ends.
+        let taken_us = if self.has_free(resources) { 0 } else { expected_us };
+        self.in_hand_us() + ahead_us / self.at_once(resources) + taken_us
+    }
+
+    /// Calls that take this and can run at the same time; at least one.
+    fn at_once(&self, resources: &[(String, Amount)]) -> u64 {
+        let fitting = |(name, amount): &(String, Amount)| {
+            self.resources.get(name).map_or(0, |all| all.0 / amount.0.max(1))
+        };
+        let slots = u64::from(self.slots);
+        resources.iter().map(fitting).fold(slots, u64::min).max(1)
+    }
+
+    /// A call in its hands began, ended or waits.
+    pub(crate) fn progressed(&mut self, now: Now) {
+        self.moved = now;
+        self.overrun_us = 0;
+    }
+
+    /// It is alive: calls that fill its slots have run on until now.
+    pub(crate) fn note_overrun(&mut self, now: Now) {
+        let full = self.at_slots() >= self.slots as usize;
+        self.overrun_us = if full { now.0.saturating_sub(self.moved.0) } else { 0 };
     }
 
     /// It may be given another call.
@@ -62,7 +107,7 @@ impl Worker {
         let slots = u64::from(self.slots);
         let filled = (slots * u64::from(config.saturation_percent)).div_ceil(100).max(1);
         in_hand < filled
-            || (self.per_slot(self.load_us) < config.lookahead_us
+            || (self.in_hand_us() < config.lookahead_us
                 && in_hand < slots * u64::from(config.in_hand_per_slot_max))
     }
 

@@ -1,6 +1,7 @@
 //! The connected workers, and the orders in which the machine looks at them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 
 use grid_proto::{Amount, WorkerId};
 
@@ -10,6 +11,9 @@ use crate::worker::Worker;
 
 /// More workers of one name than this are not looked through one by one.
 const LOOKED_THROUGH_MAX: usize = 32;
+
+/// A worker's place in an order.
+pub(crate) type Place = (u64, WorkerId);
 
 #[derive(Debug)]
 pub(crate) struct Workers {
@@ -26,6 +30,10 @@ pub(crate) struct Workers {
     fillable: BTreeSet<(u64, WorkerId)>,
     /// Those that may be given, beyond their room, what some call waits for.
     nesting: BTreeSet<(u64, WorkerId)>,
+    /// Those with room and a slot that has nothing to do, and those with calls that cannot have
+    /// begun, by what they have in hand.
+    idle: BTreeSet<Place>,
+    behind: BTreeSet<Place>,
     /// Those with calls that are held back for them, by how much.
     backlogged: BTreeSet<(u64, WorkerId)>,
 }
@@ -38,6 +46,8 @@ struct Ranks {
     roomy: bool,
     fillable: bool,
     nesting: bool,
+    idle: bool,
+    behind: bool,
     backlog_us: Option<u64>,
 }
 
@@ -52,6 +62,8 @@ impl Workers {
             roomy: BTreeSet::new(),
             fillable: BTreeSet::new(),
             nesting: BTreeSet::new(),
+            idle: BTreeSet::new(),
+            behind: BTreeSet::new(),
             backlogged: BTreeSet::new(),
         }
     }
@@ -62,10 +74,12 @@ impl Workers {
         let next = worker.next_held_back();
         Ranks {
             start_us: worker.start_us(),
-            in_hand_us: worker.per_slot(worker.load_us),
+            in_hand_us: worker.in_hand_us(),
             roomy,
             fillable: next.is_some_and(|(next, _)| roomy || (nesting && next.nesting < 0)),
             nesting,
+            idle: roomy && worker.is_idle(),
+            behind: worker.not_begun() > 0,
             backlog_us: (!worker.backlog.is_empty()).then(|| worker.backlog.expected_us()),
         }
     }
@@ -76,6 +90,8 @@ impl Workers {
             (ranks.roomy, &mut self.roomy),
             (ranks.fillable, &mut self.fillable),
             (ranks.nesting, &mut self.nesting),
+            (ranks.idle, &mut self.idle),
+            (ranks.behind, &mut self.behind),
         ] {
             if belongs {
                 order.insert((ranks.in_hand_us, id));
@@ -92,6 +108,8 @@ impl Workers {
             (ranks.roomy, &mut self.roomy),
             (ranks.fillable, &mut self.fillable),
             (ranks.nesting, &mut self.nesting),
+            (ranks.idle, &mut self.idle),
+            (ranks.behind, &mut self.behind),
         ] {
             if belongs {
                 order.remove(&(ranks.in_hand_us, id));
@@ -182,19 +200,22 @@ impl Workers {
         self.fillable.first().map(|(_, id)| *id)
     }
 
-    /// With room and in the order of what they have in hand.
-    pub(crate) fn roomy(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
-        self.roomy.iter().map(|(_, id)| (*id, &self.list[id]))
+    /// Those with a slot that has nothing to do, at most so many; those with the least in hand
+    /// first, or those that come after this place, in a circle.
+    pub(crate) fn idle(&self, after: Option<Place>, count_max: usize) -> Vec<Place> {
+        let after = after.unwrap_or((u64::MAX, WorkerId(u32::MAX)));
+        let rest = self.idle.range((Excluded(after), Unbounded));
+        rest.chain(self.idle.range(..=after)).take(count_max).copied().collect()
     }
 
-    /// The worker for which most is held back.
-    pub(crate) fn most_backlogged(&self) -> Option<(WorkerId, &Worker)> {
-        self.backlogged.last().map(|(_, id)| (*id, &self.list[id]))
+    /// Those for which calls are held back, most first; see [`last`].
+    pub(crate) fn backlogged(&self, before: Option<Place>, count_max: usize) -> Vec<Place> {
+        last(&self.backlogged, before, count_max)
     }
 
-    /// The worker that would begin last with a call that came now.
-    pub(crate) fn last_to_start(&self) -> Option<(WorkerId, &Worker)> {
-        self.by_start.last().map(|(_, id)| (*id, &self.list[id]))
+    /// Those with calls that cannot have begun, with the most in hand first; see [`last`].
+    pub(crate) fn behind(&self, before: Option<Place>, count_max: usize) -> Vec<Place> {
+        last(&self.behind, before, count_max)
     }
 
     /// The worker that would begin first with a call of these needs, if `suits` it.
@@ -224,11 +245,6 @@ impl Workers {
         (few.len() <= LOOKED_THROUGH_MAX).then_some(few)
     }
 
-    /// The most that any worker may hold.
-    pub(crate) fn memory_bytes_max(&self) -> u64 {
-        self.list.values().map(|worker| worker.memory_bytes).max().unwrap_or(0)
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
         self.list.iter().map(|(id, worker)| (*id, worker))
     }
@@ -251,9 +267,18 @@ impl Workers {
             && anew.roomy == self.roomy
             && anew.fillable == self.fillable
             && anew.nesting == self.nesting
+            && anew.idle == self.idle
+            && anew.behind == self.behind
             && anew.backlogged == self.backlogged;
         if same { Ok(()) } else { Err("an order of the workers is wrong".to_owned()) }
     }
+}
+
+/// At most so many of an order, the last first, or those that come before this place, in a circle.
+fn last(order: &BTreeSet<Place>, before: Option<Place>, count_max: usize) -> Vec<Place> {
+    let before = before.unwrap_or((u64::MAX, WorkerId(u32::MAX)));
+    let rest = order.range(..before).rev();
+    rest.chain(order.range(before..).rev()).take(count_max).copied().collect()
 }
 
 fn names(worker: &Worker) -> impl Iterator<Item = &String> {

@@ -164,15 +164,16 @@ fn a_worker_that_offers_what_cannot_be_is_not_let_in() {
 #[test]
 fn a_call_that_waits_for_a_worker_may_go_with_another_that_cannot_have_one() {
     let mut grid = Grid::new();
-    let join = |grid: &mut Grid, id: u32, memory_bytes| {
+    let join = |grid: &mut Grid, id: u32, label: &str, memory_bytes| {
         let registration = grid.registration(id, &format!("w{id}"), id, 1);
-        let registration = Registration { memory_bytes, ..registration };
+        let labels = vec![label.to_owned()];
+        let registration = Registration { memory_bytes, labels, ..registration };
         grid.tell(Event::WorkerConnected(WorkerId(id), registration))
     };
-    join(&mut grid, 1, 10);
+    join(&mut grid, 1, "earth", 10);
     grid.submit(ANN, &[call(1, &[])], &[key(1)]);
     grid.finish(1, 1, 0, 1 << 20);
-    join(&mut grid, 2, 1 << 30);
+    join(&mut grid, 2, "earth", 1 << 30);
     let pinned = |number, inputs: &[u64]| {
         let mut spec = call(number, inputs);
         spec.options.pins = Some(Pins { any_of: vec!["moon".to_owned()], prefer: false });
@@ -181,7 +182,7 @@ fn a_call_that_waits_for_a_worker_may_go_with_another_that_cannot_have_one() {
     grid.submit(ANN, &[pinned(2, &[1]), pinned(3, &[]), call(4, &[2, 3])], &[key(4)]);
     assert_eq!((&*grid.state(2), &*grid.state(3)), ("no-worker", "no-worker"));
     grid.tell(Event::WorkerGone(WorkerId(2)));
-    let out = join(&mut grid, 3, 10);
+    let out = join(&mut grid, 3, "moon", 10);
     assert_eq!(out.failed(ANN).iter().map(|(call, _)| *call).collect::<Vec<_>>(), [4]);
     assert_eq!(grid.state(3), "released", "known for its reader only");
 }

@@ -1,10 +1,10 @@
 //! Idle workers come to work, and nothing goes to and fro.
 
 use grid_proto::message::{FromWorker, ToWorker};
-use grid_proto::{Attempt, Key, WorkerId};
+use grid_proto::{Amount, Attempt, CallSpec, Key, Pins, WorkerId};
 
 use super::grid::{ANN, Grid, Out, call, key};
-use crate::{Action, Config};
+use crate::{Action, Config, Event, Now};
 
 fn withdrawn(out: &Out) -> Vec<(u32, Key, Attempt)> {
     let mut found = Vec::new();
@@ -85,14 +85,104 @@ fn what_executes_is_never_asked_back() {
 fn calls_that_take_resources_stay_where_they_were_promised_them() {
     let mut grid = Grid::with(Config { lookahead_us: 0, ..Config::default() });
     let mut spec = call(1, &[]);
-    spec.options.resources = vec![("GPU".to_owned(), grid_proto::Amount(1))];
+    spec.options.resources = vec![("GPU".to_owned(), Amount(1))];
     let mut registration = grid.registration(10, "w10", 10, 1);
-    registration.resources = vec![("GPU".to_owned(), grid_proto::Amount(1))];
-    grid.tell(crate::Event::WorkerConnected(WorkerId(10), registration));
+    registration.resources = vec![("GPU".to_owned(), Amount(1))];
+    grid.tell(Event::WorkerConnected(WorkerId(10), registration));
     let mut second = spec.clone();
     second.key = key(2);
     grid.submit(ANN, &[spec, second], &[key(1), key(2)]);
     let out = grid.worker(11, 1);
     assert_eq!((out.placed(), withdrawn(&out)), (vec![], vec![]));
     assert_eq!(grid.finish(10, 1, 0, 1).placed(), [(10, 2, 0)]);
+}
+
+fn gpus(grid: &mut Grid, id: u32, units: u64) -> Out {
+    let mut registration = grid.registration(id, &format!("w{id}"), id, 1);
+    registration.resources = vec![("GPU".to_owned(), Amount(units))];
+    grid.tell(Event::WorkerConnected(WorkerId(id), registration))
+}
+
+fn pinned(number: u64, name: &str) -> CallSpec {
+    let mut spec = call(number, &[]);
+    spec.options.pins = Some(Pins { any_of: vec![name.to_owned()], prefer: false });
+    spec
+}
+
+fn heartbeat() -> FromWorker {
+    FromWorker::Heartbeat { resident_bytes: 0, descriptors: 0, fetched_bytes: 0, fetching_us: 0 }
+}
+
+#[test]
+fn a_newcomer_with_the_resources_takes_over_calls_that_take_them() {
+    let mut grid = Grid::new();
+    gpus(&mut grid, 10, 1);
+    let taking = |number| {
+        let mut spec = call(number, &[]);
+        spec.options.resources = vec![("GPU".to_owned(), Amount(1))];
+        spec
+    };
+    let calls: Vec<_> = (1..=1_000).map(taking).collect();
+    let wanted: Vec<_> = (1..=1_000).map(key).collect();
+    assert_eq!(grid.submit(ANN, &calls, &wanted).placed(), [(10, 1, 0)]);
+    assert_eq!(grid.worker(11, 1).placed(), [], "it has none");
+    assert_eq!(gpus(&mut grid, 12, 1).placed(), [(12, 2, 0)], "and another one stops nobody");
+    assert_eq!(grid.finish(12, 2, 0, 1).placed(), [(12, 3, 0)]);
+    assert_eq!(grid.finish(10, 1, 0, 1).placed(), [(10, 4, 0)]);
+}
+
+#[test]
+fn pinned_calls_of_the_busiest_hide_nothing_behind_them_nor_on_others() {
+    let mut grid = Grid::with(Config { lookahead_us: 0, ..Config::default() });
+    readers(&mut grid, 8, 10);
+    // Five more workers, each with more than that held back, all of it pinned.
+    for id in 20..25 {
+        grid.worker(id, 1);
+        let name = format!("w{id}");
+        let numbers = u64::from(id) * 1_000..u64::from(id) * 1_000 + 40;
+        let calls: Vec<_> = numbers.clone().map(|number| pinned(number, &name)).collect();
+        grid.submit(ANN, &calls, &numbers.map(key).collect::<Vec<_>>());
+    }
+    let mut placed = grid.worker(11, 8).placed();
+    for _ in 0..4 {
+        placed.extend(grid.hear(11, heartbeat()).placed());
+    }
+    assert!(
+        placed.iter().any(|(worker, number, _)| (*worker, *number <= 10) == (11, true)),
+        "{placed:?}"
+    );
+}
+
+#[test]
+fn a_call_behind_one_that_does_not_end_goes_to_a_newcomer() {
+    let mut grid = Grid::new();
+    grid.worker(10, 1);
+    let placed = grid.submit(ANN, &[call(1, &[]), call(2, &[])], &[key(1), key(2)]).placed();
+    assert_eq!(placed, [(10, 1, 0), (10, 2, 0)]);
+    grid.hear(10, FromWorker::Started(vec![(key(1), Attempt(0))]));
+    assert_eq!(withdrawn(&grid.worker(11, 1)), [], "it may end soon");
+    grid.now = Now(600_000);
+    let out = grid.hear(10, heartbeat());
+    assert_eq!(withdrawn(&out), [(10, key(2), Attempt(0))]);
+    let gave = FromWorker::Withdrawn { key: key(2), attempt: Attempt(0) };
+    assert_eq!(grid.hear(10, gave).placed(), [(11, 2, 1)]);
+    grid.now = Now(1_200_000);
+    assert_eq!(withdrawn(&grid.hear(10, heartbeat())), [], "what runs stays");
+}
+
+#[test]
+fn a_reader_behind_one_that_does_not_end_goes_after_its_input_only_if_that_is_sooner() {
+    for (bytes, goes) in [(8, true), (900_000_000, false)] {
+        let mut grid = Grid::with(Config { lookahead_us: 0, ..Config::default() });
+        assert_eq!(readers(&mut grid, bytes, 2).placed(), [(10, 1, 0), (10, 2, 0)]);
+        grid.hear(10, FromWorker::Started(vec![(key(1), Attempt(0))]));
+        grid.worker(11, 1);
+        grid.now = Now(600_000);
+        let out = grid.hear(10, heartbeat());
+        assert_eq!(withdrawn(&out).len(), usize::from(goes));
+        if goes {
+            let gave = FromWorker::Withdrawn { key: key(2), attempt: Attempt(0) };
+            assert_eq!(grid.hear(10, gave).placed(), [(11, 2, 1)]);
+        }
+    }
 }

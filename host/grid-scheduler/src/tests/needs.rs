@@ -1,7 +1,7 @@
 //! What calls need of a worker: names, resources, memory.
 
-use grid_proto::message::{Answer, Query, Registration};
-use grid_proto::{Amount, CallSpec, FailureKind, Key, Pins, WorkerId};
+use grid_proto::message::{Answer, FromWorker, Outcome, Query, Registration};
+use grid_proto::{Amount, Attempt, CallSpec, FailureKind, Key, Pins, Spent, WorkerId};
 
 use super::grid::{ANN, Grid, Out, call, key};
 use crate::{Config, Event};
@@ -144,6 +144,67 @@ fn inputs_that_fit_no_worker_are_refused_with_both_numbers() {
     let expected = FailureKind::OutOfMemory { limit_bytes: 200, asked_bytes: 260 };
     assert_eq!(failure.kind, expected);
     assert!(failure.message.contains("260") && failure.message.contains("200"), "{failure}");
+}
+
+#[test]
+fn inputs_that_fit_no_worker_of_the_name_are_refused_though_others_are_larger() {
+    let mut grid = Grid::new();
+    worker(&mut grid, 10, |worker| worker.memory_bytes = 100);
+    worker(&mut grid, 11, |worker| worker.memory_bytes = 1_000);
+    grid.submit(ANN, &[pinned(call(1, &[]), "w11", false)], &[key(1)]);
+    grid.finish(11, 1, 0, 150);
+    let out = grid.submit(ANN, &[pinned(call(2, &[1]), "w10", false)], &[key(2)]);
+    let (_, failure) = out.failed(ANN)[0];
+    let expected = FailureKind::OutOfMemory { limit_bytes: 100, asked_bytes: 150 };
+    assert_eq!(failure.kind, expected);
+    assert!(failure.message.contains("of those it may run on"), "{failure}");
+    let out = grid.submit(ANN, &[pinned(call(3, &[1]), "w10", true)], &[key(3)]);
+    assert_eq!(out.placed(), [(11, 3, 0)], "a preference is none");
+}
+
+#[test]
+fn inputs_wait_for_a_worker_of_the_name_though_those_that_are_there_are_too_small() {
+    let mut grid = Grid::new();
+    worker(&mut grid, 10, |worker| worker.memory_bytes = 100);
+    worker(&mut grid, 11, |worker| worker.memory_bytes = 100);
+    grid.submit(ANN, &[call(1, &[]), call(2, &[])], &[key(1), key(2)]);
+    grid.finish(10, 1, 0, 90);
+    grid.finish(11, 2, 0, 80);
+    let out = grid.submit(ANN, &[pinned(call(3, &[1, 2]), "big", false)], &[key(3)]);
+    assert!(out.failed(ANN).is_empty(), "{out:?}");
+    let text = explanation(&mut grid, 3);
+    assert!(text.contains("called big, and memory for 170 bytes of inputs"), "{text}");
+    let out = worker(&mut grid, 12, |worker| {
+        worker.memory_bytes = 1_000;
+        worker.labels = vec!["big".to_owned()];
+    });
+    assert_eq!(out.placed(), [(12, 3, 0)]);
+}
+
+#[test]
+fn a_preference_keeps_no_call_where_it_asked_to_leave() {
+    let reschedule = |grid: &mut Grid| {
+        grid.hear(
+            10,
+            FromWorker::Finished {
+                key: key(1),
+                attempt: Attempt(0),
+                outcome: Outcome::Reschedule,
+                spent: Spent::default(),
+            },
+        )
+    };
+    let mut grid = Grid::new();
+    grid.worker(10, 1);
+    grid.submit(ANN, &[pinned(call(1, &[]), "w10", true)], &[key(1)]);
+    grid.worker(11, 1);
+    assert_eq!(reschedule(&mut grid).placed(), [(11, 1, 1)], "only the one to avoid has the name");
+    let mut grid = Grid::new();
+    worker(&mut grid, 10, |worker| worker.labels = vec!["a".to_owned()]);
+    grid.submit(ANN, &[pinned(call(1, &[]), "a", true)], &[key(1)]);
+    grid.worker(11, 1);
+    worker(&mut grid, 12, |worker| worker.labels = vec!["a".to_owned()]);
+    assert_eq!(reschedule(&mut grid).placed(), [(12, 1, 1)], "another one has it");
 }
 
 #[test]
