@@ -11,10 +11,8 @@ use grid_proto::report::{
     BundleInfo, CallInfo, GridStatus, QuarantineInfo, StoryStep, TaskCounts, WorkerInfo,
 };
 use grid_proto::{Amount, BundleHash, Key};
-use grid_sdk::FromValue;
 
 use crate::error::ClientError;
-use crate::future::Future;
 use crate::io::{GOODBYE_MAX, Io};
 use crate::link::{Link, OUTBOX_MAX};
 
@@ -120,18 +118,6 @@ impl Client {
 
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
-    }
-
-    /// Waits for all results, in order.
-    ///
-    /// # Errors
-    /// The first failure in that order.
-    pub async fn gather<T: FromValue>(&self, futures: &[Future<T>]) -> Result<Vec<T>, ClientError> {
-        let mut results = Vec::with_capacity(futures.len());
-        for future in futures {
-            results.push(future.result().await?);
-        }
-        Ok(results)
     }
 
     /// Cancels a call: this client's interest in it and in all that depends on it, with `force`

@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::client::Client;
-use crate::error::ClientError;
 use crate::future::Future;
 
 /// What [`Client::wait`] waits for.
@@ -103,37 +102,6 @@ impl Client {
         let mut completed = AsCompleted { futures: Vec::new(), left: 0, watcher, ended };
         completed.extend(futures);
         completed
-    }
-
-    /// The results of those calls that have one, in order; failed calls are left out.
-    ///
-    /// # Errors
-    /// What is no failure of a call: a result of another type, a connection that is lost.
-    pub async fn gather_skip<T: grid_sdk::FromValue>(
-        &self,
-        futures: &[Future<T>],
-    ) -> Result<Vec<T>, ClientError> {
-        let mut results = Vec::with_capacity(futures.len());
-        for future in futures {
-            match future.result().await {
-                Ok(result) => results.push(result),
-                Err(ClientError::Failed(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(results)
-    }
-
-    /// Waits for all and gives each one's result or failure, in order.
-    pub async fn gather_each<T: grid_sdk::FromValue>(
-        &self,
-        futures: &[Future<T>],
-    ) -> Vec<Result<T, ClientError>> {
-        let mut results = Vec::with_capacity(futures.len());
-        for future in futures {
-            results.push(future.result().await);
-        }
-        results
     }
 }
 

@@ -172,7 +172,7 @@ impl Client {
     /// Gives the keys of the calls that start over; calls that did not fail are not among them.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] when the grid does not know a key.
+    /// [`ClientError::Refused`] when the grid does not know a key, or for more than 10,000 keys.
     pub async fn retry(&self, keys: Vec<Key>) -> Result<Vec<Key>, ClientError> {
         let link = self.link();
         let request = link.next_request();

@@ -32,6 +32,10 @@ impl<T> Future<T> {
         &self.slot
     }
 
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
     /// The call's key.
     #[must_use]
     pub fn key(&self) -> Key {

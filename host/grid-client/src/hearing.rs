@@ -24,7 +24,10 @@ impl Link {
                     slot.set_output(text);
                 }
             }
-            ToClient::Failed { key, failure } => self.set(key, Standing::Failed(Box::new(failure))),
+            ToClient::Failed { key, failure } => {
+                self.set(key, Standing::Failed(Box::new(failure)));
+                self.tell_failure(key);
+            }
             ToClient::Accepted(request) => {
                 let submitted = self.state().submitted.remove(&request);
                 // Most submitters do not listen: their futures tell.
@@ -35,6 +38,7 @@ impl Link {
                 let Some(Submitted { keys, told }) = submitted else { return };
                 for key in keys {
                     self.set_if_pending(key, Standing::Lost(ClientError::Refused(error.clone())));
+                    self.tell_failure(key);
                 }
                 let _ = told.send(Err(error.into()));
             }

@@ -30,6 +30,7 @@ mod deploy;
 mod error;
 mod fetch;
 mod future;
+mod gather;
 mod hearing;
 mod io;
 mod link;

@@ -10,7 +10,7 @@ use grid_proto::message::{Answer, BulkRequest, FromClient, Query, Submission, To
 use grid_proto::report::BundleInfo;
 use grid_proto::{Key, RequestId};
 use grid_sdk::CallNode;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::asking::{LeasePlace, Question, Telling};
 use crate::error::ClientError;
@@ -58,6 +58,8 @@ pub(crate) struct State {
     /// stays alive, so that its address means it.
     persisted: HashMap<usize, (Arc<CallNode>, Key)>,
     bundles: HashMap<String, BundleInfo>,
+    /// Whom the key of every call is told that fails.
+    failure_tellers: Vec<mpsc::UnboundedSender<Key>>,
     pub(crate) lost: Option<ClientError>,
 }
 
@@ -172,6 +174,18 @@ impl Link {
 
     pub(crate) fn next_request(&self) -> RequestId {
         RequestId(self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Tells of every call that fails from now on, until the receiver is gone.
+    pub(crate) fn tell_of_failures(&self, teller: mpsc::UnboundedSender<Key>) {
+        let mut state = self.state();
+        state.failure_tellers.retain(|teller| !teller.is_closed());
+        state.failure_tellers.push(teller);
+    }
+
+    /// The slot of this key says so already.
+    pub(crate) fn tell_failure(&self, key: Key) {
+        self.state().failure_tellers.retain(|teller| teller.send(key).is_ok());
     }
 
     /// Says what was to be said later; whatever is sent afterwards comes after it.

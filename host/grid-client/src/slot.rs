@@ -72,6 +72,15 @@ impl Slot {
         matches!(self.lock().standing, Standing::Failed(_) | Standing::Lost(_))
     }
 
+    /// Why there will be no result, if that is known.
+    pub(crate) fn failure(&self) -> Option<ClientError> {
+        match &self.lock().standing {
+            Standing::Failed(failure) => Some(ClientError::Failed(failure.clone())),
+            Standing::Lost(error) => Some(error.clone()),
+            Standing::Pending | Standing::Here(_) | Standing::Elsewhere(..) => None,
+        }
+    }
+
     /// Sends `number` once, as soon as the call has ended.
     pub(crate) fn watch(&self, watcher: &mpsc::UnboundedSender<usize>, number: usize) {
         let mut news = self.lock();

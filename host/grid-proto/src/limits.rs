@@ -19,6 +19,8 @@ pub const NAME_BYTES_MAX: usize = 512;
 /// Calls that one running call may have submitted and not let go of; keeps what a call costs the
 /// scheduler and its worker bounded.
 pub const NESTED_CALLS_MAX: usize = 10_000;
+/// Calls that one request may ask to run again.
+pub const RETRY_KEYS_MAX: usize = 10_000;
 
 /// What one call may use; every bound has a failure kind of its own.
 #[derive(

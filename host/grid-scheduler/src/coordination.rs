@@ -18,10 +18,11 @@ mod topics;
 mod variables;
 mod waiters;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use grid_proto::coordination::{
     Coordinated, LeaseOperation, NAME_BYTES_MAX, NamedKind, OPEN_PER_CLIENT_MAX, Operation,
+    TopicOperation,
 };
 use grid_proto::message::{Answer, Refusal};
 use grid_proto::{ClientId, RequestId};
@@ -61,6 +62,8 @@ pub(crate) struct Coordination {
     /// Whether they are set; those that are not set are waited for.
     events: BTreeMap<String, bool>,
     topics: BTreeMap<String, Topic>,
+    /// The topics that each client has subscribed to.
+    subscriptions: BTreeMap<ClientId, BTreeSet<String>>,
     waiters: Waiters,
     handovers: BTreeMap<Asker, Handover>,
     /// Bytes of all of it, within `Config::coordination_bytes_max`.
@@ -95,6 +98,7 @@ impl Scheduler {
         }
         let open = shared.waiters.count_of(asker.client)
             + shared.leases.count_of(asker.client)
+            + shared.subscriptions.get(&asker.client).map_or(0, BTreeSet::len)
             + handovers::of_client(&shared.handovers, asker.client).count();
         // It may always give something up.
         let gives_up = matches!(
@@ -102,11 +106,11 @@ impl Scheduler {
             Operation::Lease {
                 operation: LeaseOperation::Release(_) | LeaseOperation::Renew(_),
                 ..
-            }
+            } | Operation::Topic { operation: TopicOperation::Unsubscribe, .. }
         );
         if open >= OPEN_PER_CLIENT_MAX && !gives_up {
             return over(format!(
-                "this client waits for or holds {open} things: give some up first"
+                "this client waits for, holds or listens to {open} things: give some up first"
             ));
         }
         match name_of(operation) {

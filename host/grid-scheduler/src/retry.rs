@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use grid_proto::limits::RETRY_KEYS_MAX;
 use grid_proto::message::{Answer, Refusal, ToClient};
 use grid_proto::{ClientId, FailureKind, Key, RequestId};
 
@@ -12,6 +13,14 @@ use crate::mutation::Mutation;
 
 impl Scheduler {
     pub(crate) fn on_retry(&mut self, client: ClientId, request: RequestId, keys: &[Key]) {
+        if keys.len() > RETRY_KEYS_MAX {
+            let message = format!(
+                "one request retries at most {RETRY_KEYS_MAX} calls; this one names {}: send several",
+                keys.len()
+            );
+            let refusal = Refusal::BadSubmission { message };
+            return self.answer(client, request, Answer::Refused(refusal));
+        }
         let mut asked = Vec::with_capacity(keys.len());
         for key in keys {
             let Some(id) = self.calls.find(key) else {

@@ -86,7 +86,10 @@ fn parts(batch: Vec<FromClient>) -> Vec<Vec<FromClient>> {
     for message in batch.into_iter().flat_map(pieces) {
         weight += match &message {
             FromClient::Submit(piece) => piece.weight(),
-            FromClient::Release(keys) => keys.len(),
+            FromClient::Release(keys)
+            | FromClient::Cancel { keys, .. }
+            | FromClient::Retry { keys, .. } => keys.len().max(1),
+            FromClient::Locate { keys, failed } => (keys.len() + failed.len()).max(1),
             _ => 1,
         };
         parts.last_mut().expect("there is a first part").push(message);
@@ -107,6 +110,16 @@ fn pieces(message: FromClient) -> Vec<FromClient> {
         FromClient::Release(keys) if keys.len() > CALLS_PER_PART => {
             let release = |keys: &[Key]| FromClient::Release(keys.to_vec());
             keys.chunks(CALLS_PER_PART).map(release).collect()
+        }
+        FromClient::Cancel { keys, force } if keys.len() > CALLS_PER_PART => {
+            let cancel = |keys: &[Key]| FromClient::Cancel { keys: keys.to_vec(), force };
+            keys.chunks(CALLS_PER_PART).map(cancel).collect()
+        }
+        // Each key and each failed holder is looked at by itself.
+        FromClient::Locate { keys, failed } if keys.len() + failed.len() > CALLS_PER_PART => {
+            let failed = failed.chunks(CALLS_PER_PART).map(|failed| (Vec::new(), failed.to_vec()));
+            let keys = keys.chunks(CALLS_PER_PART).map(|keys| (keys.to_vec(), Vec::new()));
+            failed.chain(keys).map(|(keys, failed)| FromClient::Locate { keys, failed }).collect()
         }
         message => vec![message],
     }
@@ -152,6 +165,40 @@ mod tests {
     use grid_proto::message::Submission;
 
     use super::*;
+
+    #[test]
+    fn cancel_and_locate_are_cut_and_retry_is_weighed() {
+        let keys: Vec<_> = (0..10_000_u32)
+            .map(|number| {
+                let mut key = Key([0; 32]);
+                key.0[..4].copy_from_slice(&number.to_le_bytes());
+                key
+            })
+            .collect();
+        let failed: Vec<_> = keys.iter().map(|key| (*key, WorkerId(1))).collect();
+        let batch = vec![
+            FromClient::Cancel { keys: keys.clone(), force: true },
+            FromClient::Locate { keys: keys.clone(), failed: failed.clone() },
+            FromClient::Retry { request: grid_proto::RequestId(1), keys: keys.clone() },
+            FromClient::Release(Vec::new()),
+        ];
+        let parts = parts(batch);
+        assert_eq!(parts.len(), 62, "20 and 40 of {CALLS_PER_PART}, a retry, and the rest");
+        let (mut cancelled, mut located, mut lacked) = (Vec::new(), Vec::new(), Vec::new());
+        for message in parts.into_iter().flatten() {
+            match message {
+                FromClient::Cancel { keys, force: true } => cancelled.extend(keys),
+                FromClient::Locate { keys, failed } => {
+                    located.extend(keys);
+                    lacked.extend(failed);
+                }
+                FromClient::Retry { keys: retried, .. } => assert_eq!(retried, keys),
+                FromClient::Release(released) => assert!(released.is_empty()),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((&cancelled, &located, &lacked), (&keys, &keys, &failed));
+    }
 
     #[test]
     fn what_names_very_many_calls_is_taken_in_in_parts() {

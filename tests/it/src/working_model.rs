@@ -23,6 +23,23 @@ async fn gather_raises_skips_or_gives_each() {
 }
 
 #[tokio::test]
+async fn gather_ends_at_the_first_failure_in_time_not_in_order() {
+    let grid = Grid::start(1, 2).await;
+    grid.deploy("noop").await;
+    let client = &grid.client;
+    let endless = client.submit(spin::call(u64::MAX)).await.unwrap();
+    let doomed = client.submit(spin::call(u64::MAX - 1)).await.unwrap();
+    let futures = [endless.clone(), doomed.clone(), doomed.clone()];
+    let gather = async || tokio::time::timeout(PATIENCE, client.gather(&futures)).await.unwrap();
+    // On the way, and when it is known before.
+    let (gathered, _) = tokio::join!(biased; gather(), client.cancel(vec![doomed.key()], false));
+    assert_eq!(failure(gathered).kind, FailureKind::Cancelled);
+    assert_eq!(failure(gather().await).kind, FailureKind::Cancelled);
+    assert!(!endless.is_done());
+    client.cancel(vec![endless.key()], false).await.unwrap();
+}
+
+#[tokio::test]
 async fn wait_tells_what_has_ended_and_what_has_not() {
     let grid = Grid::start(1, 2).await;
     grid.deploy("noop").await;

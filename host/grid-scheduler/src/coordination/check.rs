@@ -1,6 +1,6 @@
 //! The invariants of what is shared by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::datasets::dataset_bytes;
 use super::entry_bytes;
@@ -53,7 +53,20 @@ impl Scheduler {
             .chain(holding)
             .chain(listening)
             .all(|client| self.clients.contains_key(&client));
-        ensure(known, "a client that is gone waits, holds or listens")
+        ensure(known, "a client that is gone waits, holds or listens")?;
+        let subscribed: BTreeSet<_> = shared
+            .topics
+            .iter()
+            .flat_map(|(name, topic)| topic.subscribers.iter().map(move |client| (*client, name)))
+            .collect();
+        let listed: BTreeSet<_> = shared
+            .subscriptions
+            .iter()
+            .flat_map(|(client, names)| names.iter().map(move |name| (*client, name)))
+            .collect();
+        ensure(subscribed == listed, "topics and clients list the same subscriptions")?;
+        let idle = shared.subscriptions.values().any(BTreeSet::is_empty);
+        ensure(!idle, "only clients that listen are listed as such")
     }
 
     /// Each reason to keep a call counts once.

@@ -41,11 +41,14 @@ impl Scheduler {
             TopicOperation::Subscribe => {
                 let topic = self.open_topic(&name)?;
                 topic.subscribers.insert(asker.client);
-                Ok(Some(topic.messages()))
+                let messages = topic.messages();
+                self.coordination.subscriptions.entry(asker.client).or_default().insert(name);
+                Ok(Some(messages))
             }
             TopicOperation::Unsubscribe => match self.coordination.topics.get_mut(&name) {
                 Some(topic) => {
                     topic.subscribers.remove(&asker.client);
+                    self.forget_subscription(asker.client, &name);
                     self.forget_silent_topic(&name);
                     Ok(Some(Coordinated::Done))
                 }
@@ -57,6 +60,9 @@ impl Scheduler {
             },
             TopicOperation::Delete => match self.coordination.topics.remove(&name) {
                 Some(topic) => {
+                    for client in &topic.subscribers {
+                        self.forget_subscription(*client, &name);
+                    }
                     self.refund(entry_bytes(&name) + topic.bytes());
                     Ok(Some(Coordinated::Done))
                 }
@@ -108,14 +114,20 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn unsubscribe_all(&mut self, client: ClientId) {
-        let mut left = Vec::new();
-        for (name, topic) in &mut self.coordination.topics {
-            if topic.subscribers.remove(&client) {
-                left.push(name.clone());
+    fn forget_subscription(&mut self, client: ClientId, name: &str) {
+        if let Some(names) = self.coordination.subscriptions.get_mut(&client) {
+            names.remove(name);
+            if names.is_empty() {
+                self.coordination.subscriptions.remove(&client);
             }
         }
-        for name in left {
+    }
+
+    pub(super) fn unsubscribe_all(&mut self, client: ClientId) {
+        for name in self.coordination.subscriptions.remove(&client).unwrap_or_default() {
+            if let Some(topic) = self.coordination.topics.get_mut(&name) {
+                topic.subscribers.remove(&client);
+            }
             self.forget_silent_topic(&name);
         }
     }

@@ -1,6 +1,7 @@
 //! Calls that run or stay though no client wants them, and failed calls that run again.
 
 use grid_proto::coordination::{DatasetOperation, Operation};
+use grid_proto::limits::RETRY_KEYS_MAX;
 use grid_proto::message::{Answer, FromClient, Submission, ToClient};
 use grid_proto::{FailureKind, Key, RequestId};
 
@@ -214,4 +215,16 @@ fn a_retry_of_one_failed_input_fails_again_where_another_has_failed_too() {
     let (failed, why) = out.failed(ANN)[0];
     assert_eq!((failed, why.site.as_ref().unwrap().key), (3, key(2)));
     assert_eq!(grid.state(1), "processing");
+}
+
+#[test]
+fn one_request_retries_a_bounded_number_of_calls() {
+    let mut grid = failed_root(&[3]);
+    let say = |grid: &mut Grid, count: usize| {
+        let request = RequestId(8);
+        grid.say(ANN, FromClient::Retry { request, keys: vec![key(3); count] })
+    };
+    let refused = say(&mut grid, RETRY_KEYS_MAX + 1).refusal().unwrap();
+    assert!(refused.contains("at most 10000 calls; this one names 10001"), "{refused}");
+    assert_eq!(say(&mut grid, RETRY_KEYS_MAX).refusal(), None);
 }

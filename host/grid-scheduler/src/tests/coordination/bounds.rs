@@ -1,8 +1,8 @@
 //! What is refused, and that nothing is left behind by it.
 
 use grid_proto::coordination::{
-    ITEM_BYTES_MAX, Item, LeaseKind, NAME_BYTES_MAX, NamedKind, OPEN_PER_CLIENT_MAX, Operation,
-    QueueOperation, TopicOperation, VariableOperation,
+    Coordinated, ITEM_BYTES_MAX, Item, LeaseKind, NAME_BYTES_MAX, NamedKind, OPEN_PER_CLIENT_MAX,
+    Operation, QueueOperation, TopicOperation, VariableOperation,
 };
 use grid_proto::{Codec, Value};
 
@@ -67,6 +67,39 @@ fn all_of_it_together_has_a_bound() {
     let delete = VariableOperation::Delete;
     at_once(&mut grid, ANN, Operation::Variable { name: "v".to_owned(), operation: delete });
     at_once(&mut grid, ANN, set("w", Item::Value(big(500))));
+}
+
+#[test]
+fn subscriptions_are_bounded_and_end_with_their_client_or_topic() {
+    let mut grid = Grid::new();
+    let topic = |number: u64, operation| {
+        let name = format!("t{number}");
+        Operation::Topic { name, operation }
+    };
+    let subscribe = |number| topic(number, TopicOperation::Subscribe);
+    let most = OPEN_PER_CLIENT_MAX as u64;
+    for number in 0..most {
+        let operation = subscribe(number);
+        let request = grid_proto::RequestId(number);
+        let event = grid_proto::message::FromClient::Coordinate { request, operation };
+        grid.machine.handle(grid.now, crate::Event::Client(ANN, event));
+    }
+    grid.settle();
+    let one_more = ask(&mut grid, ANN, most, subscribe(most));
+    assert!(one_more.refusal().unwrap().contains("give some up first"), "{one_more:?}");
+    // Somebody else's deletion, or unsubscribing, makes room for one each.
+    at_once(&mut grid, BOB, topic(0, TopicOperation::Delete));
+    at_once(&mut grid, ANN, subscribe(most));
+    assert!(ask(&mut grid, ANN, most, subscribe(0)).refusal().is_some());
+    at_once(&mut grid, ANN, topic(1, TopicOperation::Unsubscribe));
+    at_once(&mut grid, ANN, subscribe(0));
+    // All of them are silent: they go with the only one who listens.
+    at_once(&mut grid, BOB, subscribe(2));
+    grid.tell(crate::Event::ClientGone(ANN));
+    let Coordinated::List(left) = at_once(&mut grid, BOB, Operation::List(NamedKind::Topic)) else {
+        panic!()
+    };
+    assert_eq!(left.iter().map(|info| &*info.name).collect::<Vec<_>>(), ["t2"]);
 }
 
 #[test]
