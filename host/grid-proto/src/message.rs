@@ -26,6 +26,7 @@ pub enum FromClient {
     /// New calls.
     Submit(Submission),
     /// Run these failed calls again, from the calls whose failure is theirs; answered by `Retried`.
+    /// At most [`RETRY_KEYS_MAX`](crate::limits::RETRY_KEYS_MAX) of them.
     Retry {
         /// Comes back with the answer.
         request: RequestId,
@@ -426,6 +427,8 @@ pub enum FromWorker {
         /// Why.
         why: String,
     },
+    /// Of what it was asked to confirm: what it does not hold.
+    Missing(Vec<Key>),
     /// Sent at intervals; silence means death.
     Heartbeat {
         /// Resident memory of the process.
@@ -513,6 +516,9 @@ pub enum ToWorker {
     Free(Vec<Key>),
     /// Check a bundle and say what it describes.
     Inspect(BundleHash),
+    /// Results that somebody could not read from this worker; answered by `Missing` if it does not
+    /// hold all of them.
+    Confirm(Vec<Key>),
 }
 
 /// A task as workers need it.

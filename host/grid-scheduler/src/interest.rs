@@ -128,13 +128,10 @@ impl Scheduler {
         reached
     }
 
-    /// A client could not read results where it was told they are.
-    pub(crate) fn on_locate(
-        &mut self,
-        client: ClientId,
-        keys: &[Key],
-        _failed: &[(Key, WorkerId)],
-    ) {
+    /// A client could not read results where it was told they are. It is told once more, and who
+    /// holds them is asked: a client alone is not believed, since what is gone is computed again.
+    pub(crate) fn on_locate(&mut self, client: ClientId, keys: &[Key], failed: &[(Key, WorkerId)]) {
+        self.doubt(client, failed);
         for key in keys {
             let wanted =
                 self.calls.find(key).filter(|id| self.calls[*id].clients.contains(&client));

@@ -65,6 +65,7 @@ mod sessions;
 mod story;
 mod submit;
 mod task;
+mod unread;
 mod worker;
 mod workers;
 

@@ -252,6 +252,7 @@ impl Scheduler {
                 self.on_missing_inputs(id, key, attempt, &missing);
             }
             FromWorker::Holds(keys) => self.on_holds(id, &keys),
+            FromWorker::Missing(keys) => self.on_missing(id, &keys),
             FromWorker::Inspected { bundle, result } => self.on_inspected(bundle, result),
             FromWorker::FromTask { key, attempt, message } => {
                 self.on_from_task(id, key, attempt, *message);

@@ -1,4 +1,4 @@
-//! What workers report: starts, ends, missing inputs, copies, and their own coming and going.
+//! What workers report: starts, ends, copies, and their own coming and going.
 
 use std::sync::Arc;
 
@@ -132,33 +132,7 @@ impl Scheduler {
         }
     }
 
-    pub(crate) fn on_missing_inputs(
-        &mut self,
-        worker: WorkerId,
-        key: Key,
-        attempt: Attempt,
-        missing: &[(Key, WorkerId)],
-    ) {
-        let Some(id) = self.current(worker, key, attempt) else {
-            return;
-        };
-        for (input, from) in missing {
-            let Some(input_id) = self.calls.find(input) else {
-                continue;
-            };
-            if self.calls[input_id].holders().contains(from) {
-                // It may hold it after all, behind a broken link: then it shall not keep it.
-                self.send_worker(*from, ToWorker::Free(vec![*input]));
-                self.lose_replica(input_id, *from);
-            }
-        }
-        // An input that cannot be computed again may have failed all that wanted this call.
-        if self.is_processing(id) {
-            self.start_over(id);
-        }
-    }
-
-    fn is_processing(&self, id: CallId) -> bool {
+    pub(crate) fn is_processing(&self, id: CallId) -> bool {
         self.calls.contains(id) && self.calls[id].processing().is_some()
     }
 

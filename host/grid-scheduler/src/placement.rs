@@ -105,6 +105,11 @@ impl Scheduler {
             Ok(at) => at,
             Err(failure) => return self.fail(id, Arc::new(failure)),
         };
+        self.hold_back(id, at);
+    }
+
+    /// Holds a call back that is in no queue.
+    pub(crate) fn hold_back(&mut self, id: CallId, at: Queue) {
         let call = &self.calls[id];
         let expected_us = self.tasks.of(call.task).expected_us();
         let entry = (call.priority, id);

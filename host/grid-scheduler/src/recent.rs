@@ -121,7 +121,7 @@ fn about_worker(message: &FromWorker) -> About {
             About { key: Some(*key), attempt: Some(*attempt), calls: 1 }
         }
         FromWorker::ActorLost { key, .. } => About { key: Some(*key), attempt: None, calls: 1 },
-        FromWorker::Holds(keys) => many(keys),
+        FromWorker::Holds(keys) | FromWorker::Missing(keys) => many(keys),
         FromWorker::Started(attempts) => {
             let first = attempts.first();
             About {

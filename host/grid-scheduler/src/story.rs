@@ -117,6 +117,7 @@ impl Cause {
             FromWorker::Output { .. } => "output",
             FromWorker::MissingInputs { .. } => "could not get inputs",
             FromWorker::Holds(_) => "has copies",
+            FromWorker::Missing(_) => "does not hold a result",
             FromWorker::Inspected { .. } => "inspected a bundle",
             FromWorker::FromTask { .. } => "a call of its own said something",
             FromWorker::Waits { .. } => "waits or goes on; its slot is free while it waits",

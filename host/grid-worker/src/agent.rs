@@ -216,6 +216,12 @@ impl Agent {
                 }
             }
             ToWorker::Inspect(hash) => self.actions.push_back(Action::Inspect(hash)),
+            ToWorker::Confirm(mut keys) => {
+                keys.retain(|key| !self.held.contains_key(key));
+                if !keys.is_empty() {
+                    self.actions.push_back(Action::Send(FromWorker::Missing(keys)));
+                }
+            }
         }
     }
 

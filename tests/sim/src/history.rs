@@ -29,6 +29,7 @@ impl History {
             | FromWorker::Waits { .. }
             | FromWorker::Withdrawn { .. }
             | FromWorker::ActorLost { .. }
+            | FromWorker::Missing(_)
             | FromWorker::Leaving => {}
         }
     }

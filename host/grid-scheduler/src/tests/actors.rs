@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use grid_proto::message::FromWorker;
-use grid_proto::{CallOptions, CallSpec, ClientId, FailureKind, Instance, Key};
+use grid_proto::message::{FromWorker, ToWorker};
+use grid_proto::{
+    Attempt, CallOptions, CallSpec, ClientId, FailureKind, Instance, Key, Pins, WorkerId,
+};
 
-use super::grid::{ANN, BOB, Grid, call, key, typed, with_retries};
-use crate::Event;
+use super::grid::{ANN, BOB, Grid, Out, call, key, typed, with_retries};
+use crate::{Action, Event};
 
 fn kept(number: u64) -> CallSpec {
     let options = CallOptions { instance: Instance::Kept, ..CallOptions::default() };
@@ -75,7 +77,7 @@ fn with_its_worker_an_actor_and_all_its_methods_are_lost() {
     let methods = [10, 11].map(|number| with_retries(method(number, 1, &[]), 3));
     let reader = call(30, &[11]);
     grid.submit(ANN, &[&methods[..], &[reader]].concat(), &[key(10), key(11), key(30)]);
-    let out = grid.tell(Event::WorkerGone(grid_proto::WorkerId(1)));
+    let out = grid.tell(Event::WorkerGone(WorkerId(1)));
     let failed = out.failed(ANN);
     assert_eq!(failed.len(), 4, "{failed:?}");
     assert!(failed.iter().all(|(_, failure)| failure.kind == FailureKind::ActorLost));
@@ -148,15 +150,78 @@ fn an_actor_stays_for_a_method_that_has_not_started() {
     assert_eq!(out.failed(BOB)[0].1.kind, FailureKind::ActorLost);
 }
 
+fn unread(call: u64, attempt: u32, input: u64, from: u32) -> FromWorker {
+    let missing = vec![(key(input), WorkerId(from))];
+    FromWorker::MissingInputs { key: key(call), attempt: Attempt(attempt), missing }
+}
+
+fn asked(out: &Out) -> Vec<(u32, Vec<Key>)> {
+    let asked = |action: &Action| match action {
+        Action::ToWorker(worker, ToWorker::Confirm(keys)) => Some((worker.0, keys.clone())),
+        _ => None,
+    };
+    out.0.iter().filter_map(asked).collect()
+}
+
+/// Call 10, a method, has its result on worker 1; call 11 reads it on worker 2.
+fn with_reader(options: CallOptions) -> Grid {
+    let mut grid = with_actor();
+    grid.submit(ANN, &[method(10, 1, &[])], &[key(10)]);
+    grid.finish(1, 10, 0, 100);
+    let reader = CallSpec { options, ..call(11, &[10]) };
+    assert_eq!(grid.submit(ANN, &[reader], &[key(11)]).placed(), [(2, 11, 0)]);
+    grid
+}
+
+fn on_second() -> CallOptions {
+    let pins = Some(Pins { any_of: vec!["w2".to_owned()], prefer: false });
+    CallOptions { pins, ..CallOptions::default() }
+}
+
+#[test]
+fn what_a_method_gave_survives_that_it_could_not_be_read_elsewhere() {
+    let preferred = Pins { any_of: vec!["w2".to_owned()], prefer: true };
+    let options = CallOptions { pins: Some(preferred), ..CallOptions::default() };
+    let mut grid = with_reader(options);
+    let out = grid.hear(2, unread(11, 0, 10, 1));
+    assert_eq!((out.freed(), out.failed(ANN).len()), (vec![], 0));
+    assert_eq!(asked(&out), [(1, vec![key(10)])]);
+    assert_eq!(grid.state(10), "memory");
+    assert_eq!(out.placed(), [(1, 11, 1)], "the reader runs where it is");
+    assert_eq!(grid.finish(1, 11, 1, 1).ready(ANN), [11]);
+}
+
+#[test]
+fn a_reader_that_may_not_run_where_the_result_is_tries_until_its_holder_is_lost() {
+    let mut grid = with_reader(on_second());
+    for attempt in 0..100 {
+        let out = grid.hear(2, unread(11, attempt, 10, 1));
+        assert_eq!((out.placed(), out.freed()), (vec![(2, 11, attempt + 1)], vec![]));
+    }
+    grid.tell(Event::WorkerGone(WorkerId(1)));
+    let out = grid.hear(2, unread(11, 100, 10, 1));
+    assert_eq!(out.failed(ANN).iter().map(|(call, _)| *call).collect::<Vec<_>>(), [11]);
+}
+
+#[test]
+fn what_a_method_gave_is_lost_when_its_holder_says_so() {
+    let mut grid = with_reader(on_second());
+    grid.hear(2, unread(11, 0, 10, 1));
+    let out = grid.hear(1, FromWorker::Missing(vec![key(10)]));
+    assert_eq!(out.failed(ANN).iter().map(|(call, _)| *call).collect::<Vec<_>>(), [10]);
+    let out = grid.hear(2, unread(11, 1, 10, 1));
+    assert_eq!(out.failed(ANN)[0].1.kind, FailureKind::LostData);
+}
+
 #[test]
 fn what_a_method_gave_is_not_computed_again() {
     let mut grid = with_actor();
     grid.submit(ANN, &[method(10, 1, &[])], &[key(10)]);
     grid.finish(1, 10, 0, 100);
     let out = grid.submit(ANN, &[call(11, &[10])], &[key(11)]);
-    let (worker, missing) = (out.placed()[0].0, vec![(key(10), grid_proto::WorkerId(1))]);
-    let attempt = grid_proto::Attempt(0);
-    let out = grid.hear(worker, FromWorker::MissingInputs { key: key(11), attempt, missing });
+    assert_eq!(out.placed(), [(1, 11, 0)]);
+    // Its holder itself says that it is not there.
+    let out = grid.hear(1, unread(11, 0, 10, 1));
     assert!(out.failed(ANN).iter().all(|(_, failure)| failure.kind == FailureKind::LostData));
     assert_eq!((out.failed(ANN).len(), out.placed()), (2, vec![]));
     assert_eq!(grid.state(1), "memory");
@@ -196,7 +261,7 @@ fn a_method_cannot_ask_to_run_elsewhere() {
     grid.hear(1, FromWorker::ActorLost { key: key(1), why: "it left".to_owned() });
     let finished = FromWorker::Finished {
         key: key(10),
-        attempt: grid_proto::Attempt(0),
+        attempt: Attempt(0),
         outcome: grid_proto::message::Outcome::Reschedule,
         spent: grid_proto::Spent::default(),
     };
@@ -209,7 +274,7 @@ fn a_method_cannot_ask_to_run_elsewhere() {
 fn a_worker_that_has_no_such_actor_loses_it() {
     let mut grid = with_actor();
     grid.submit(ANN, &[method(10, 1, &[])], &[key(10)]);
-    let (attempt, missing) = (grid_proto::Attempt(0), vec![(key(1), grid_proto::WorkerId(1))]);
+    let (attempt, missing) = (Attempt(0), vec![(key(1), WorkerId(1))]);
     let out = grid.hear(1, FromWorker::MissingInputs { key: key(10), attempt, missing });
     assert_eq!((out.failed(ANN).len(), out.placed()), (2, vec![]));
     let (_, failure) = out.failed(ANN)[1];
@@ -268,7 +333,7 @@ impl Storm {
     }
 
     /// What the machine sent: nothing runs twice, beside another in its actor, or too early.
-    fn note(&mut self, out: &super::grid::Out) {
+    fn note(&mut self, out: &Out) {
         let cancelled = out.cancelled();
         self.in_hand
             .retain(|(worker, call, attempt, _)| !cancelled.contains(&(*worker, *call, *attempt)));
@@ -335,7 +400,7 @@ impl Storm {
         let place = self.below(self.workers.len());
         let gone = self.workers[place];
         self.in_hand.retain(|(worker, ..)| *worker != gone);
-        let out = self.grid.tell(Event::WorkerGone(grid_proto::WorkerId(gone)));
+        let out = self.grid.tell(Event::WorkerGone(WorkerId(gone)));
         self.note(&out);
         self.workers[place] = gone + 10;
         let out = self.grid.worker(gone + 10, 2);

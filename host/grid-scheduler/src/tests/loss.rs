@@ -44,6 +44,38 @@ fn only_what_is_needed_is_computed_again() {
 }
 
 #[test]
+fn a_holder_that_a_client_could_not_read_from_is_asked_and_believed() {
+    let mut grid = Grid::new();
+    grid.worker(10, 1);
+    grid.submit(ANN, &[call(1, &[]), call(2, &[])], &[key(1), key(2)]);
+    grid.finish(10, 1, 0, 9_000);
+    grid.finish(10, 2, 0, 9_000);
+    let locate = |failed: &[(u64, u32)]| {
+        let failed = failed.iter().map(|(call, from)| (key(*call), WorkerId(*from))).collect();
+        FromClient::Locate { keys: vec![key(1)], failed }
+    };
+    let asked = |out: &Out| {
+        let asked = |action: &Action| match action {
+            Action::ToWorker(WorkerId(10), ToWorker::Confirm(keys)) => Some(keys.clone()),
+            _ => None,
+        };
+        out.0.iter().find_map(asked)
+    };
+    let out = grid.say(ANN, locate(&[(1, 10), (1, 10), (1, 77), (9, 10)]));
+    assert_eq!(asked(&out), Some(vec![key(1)]), "once, and only who is said to hold it");
+    assert_eq!((out.ready(ANN), out.placed()), (vec![1], vec![]), "a client alone is not believed");
+    assert_eq!(asked(&grid.say(BOB, locate(&[(1, 10)]))), None, "it is none of Bob's");
+    let out = grid.hear(10, FromWorker::Missing(vec![key(1)]));
+    assert_eq!(out.placed(), [(10, 1, 1)]);
+    assert_eq!(grid.finish(10, 1, 1, 9_000).ready(ANN), [1]);
+    // It comes twice, or late: then it is not said to hold it.
+    let stale = grid.stale();
+    grid.submit(ANN, &[call(3, &[])], &[key(3)]);
+    assert_eq!(grid.hear(10, FromWorker::Missing(vec![key(3), key(9)])).placed(), []);
+    assert_eq!((grid.stale(), grid.state(2)), (stale + 2, "memory".to_owned()));
+}
+
+#[test]
 fn what_a_lost_worker_had_in_hand_runs_elsewhere() {
     let mut grid = Grid::new();
     grid.worker(10, 1);

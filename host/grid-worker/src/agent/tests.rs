@@ -157,6 +157,17 @@ fn an_input_that_was_freed_meanwhile_is_missed_and_not_run_into() {
 }
 
 #[test]
+fn what_it_is_asked_to_confirm_and_does_not_hold_is_missing() {
+    let mut agent = agent();
+    run(&mut agent, 1, 0, &[]);
+    done(&mut agent, 1, 0);
+    agent.on_message(ToWorker::Confirm(vec![key(1)]));
+    assert!(settle(&mut agent).is_empty());
+    agent.on_message(ToWorker::Confirm(vec![key(1), key(2)]));
+    assert_eq!(settle(&mut agent), [Action::Send(FromWorker::Missing(vec![key(2)]))]);
+}
+
+#[test]
 fn one_holder_after_the_other_is_asked_and_then_the_scheduler() {
     let mut agent = agent();
     run(&mut agent, 2, 0, &[(1, &[PEER, WorkerId(3)])]);
