@@ -20,9 +20,12 @@ use crate::workers::Place;
 
 /// Moves of one round; the next round goes on.
 const MOVES_MAX: usize = 64;
-/// Idle workers, and busy ones, that one round looks at.
+/// Idle workers that one round looks at, and busy ones that it asks.
 const THIEVES_MAX: usize = 64;
 const VICTIMS_MAX: usize = 4;
+/// Busy workers that it takes from; the next round goes on with the next, if this one moves
+/// nothing. With more of them at once shuffles take longer: results cross the links in vain.
+const ROBBED_MAX: usize = 1;
 /// Calls of one line that are looked at for one move, and all that one round looks at.
 const LOOKED_AT_MAX: usize = 32;
 const LOOKS_MAX: usize = 512;
@@ -50,7 +53,7 @@ impl Scheduler {
 
     /// Gives idle workers what is held back for others, one call each in turn.
     fn steal(&mut self, touched: &mut BTreeSet<WorkerId>) {
-        let victims = self.workers.backlogged(self.rounds.victim, VICTIMS_MAX);
+        let victims = self.workers.backlogged(self.rounds.victim, ROBBED_MAX);
         if victims.is_empty() {
             return;
         }
@@ -86,7 +89,7 @@ impl Scheduler {
     /// in the order.
     fn worth_stealing(&self, thief: WorkerId, looks: &mut usize) -> Option<CallId> {
         let thief_state = self.workers.of(thief).filter(|worker| worker.is_idle())?;
-        for (_, victim) in self.workers.backlogged(self.rounds.victim, VICTIMS_MAX) {
+        for (_, victim) in self.workers.backlogged(self.rounds.victim, ROBBED_MAX) {
             let victim = self.workers.of(victim)?;
             let mut first = None;
             for (resources, line) in victim.backlog.lines().take(*looks) {
