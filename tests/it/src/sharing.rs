@@ -272,7 +272,7 @@ async fn what_breaks_the_rules_is_told_in_words() {
         "OverLimit(\"queue `q` holds at most 2 items, not 3",
         "OverLimit(\"semaphore `s` needs at least one lease",
         "is no call that this call submitted or was given",
-        "OverLimit(\"this client waits for or holds 4096 things",
+        "OverLimit(\"this client waits for, holds or listens to 4096 things",
         "None",
     ];
     assert_eq!(said.len(), words.len());
