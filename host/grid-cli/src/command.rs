@@ -13,6 +13,7 @@ pub(crate) mod explain;
 pub(crate) mod inspect;
 mod keys;
 pub(crate) mod lease;
+mod memory;
 mod named;
 pub(crate) mod new;
 pub(crate) mod quarantine;

@@ -132,12 +132,13 @@ impl Client {
     }
 
     /// Tells the scheduler that the process of a worker has ended, as whoever started it knows
-    /// sooner than its silence tells.
+    /// sooner than its silence tells, and why.
     ///
     /// # Errors
     /// When the connection is lost.
-    pub async fn worker_ended(&self, name: &str) -> Result<(), ClientError> {
-        self.link.send(FromClient::WorkerEnded { name: name.to_owned() }).await
+    pub async fn worker_ended(&self, name: &str, why: &str) -> Result<(), ClientError> {
+        let (name, why) = (name.to_owned(), why.to_owned());
+        self.link.send(FromClient::WorkerEnded { name, why }).await
     }
 
     /// Says goodbye, so that the grid frees what this client wanted at once and not when it notices

@@ -23,15 +23,13 @@ use grid_client::{Client, ClientError};
 use grid_net::{Endpoint, Identity, MemoryHub, NetError};
 use grid_sandbox::EngineConfig;
 use grid_server::{Server, ServerConfig, ServerError};
-use grid_worker::{Worker, WorkerConfig, WorkerError};
+use grid_worker::{MemoryConfig, Worker, WorkerConfig, WorkerError};
 use tokio::sync::{oneshot, watch};
 
 /// How long the parts of one process may take to find each other.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The workers of one process are on one host, whatever it is called.
 const EMBEDDED_HOST: &str = "embedded";
-/// What the inputs and results of one worker may hold.
-const MEMORY_BYTES: u64 = 4 << 30;
 
 /// What a grid in one process is made of.
 #[derive(Clone, Debug)]
@@ -44,6 +42,8 @@ pub struct EmbeddedConfig {
     pub state_dir: PathBuf,
     /// The sandbox engines' configuration; `slots` above wins.
     pub engine: EngineConfig,
+    /// What each worker may hold.
+    pub memory: MemoryConfig,
     /// The scheduler's configuration.
     pub scheduler: grid_scheduler::Config,
     /// Listen for clients of other processes; `None` joins everything in memory.
@@ -87,6 +87,7 @@ impl Default for EmbeddedConfig {
             slots: std::thread::available_parallelism().map_or(1, usize::from),
             state_dir: std::env::temp_dir().join(format!("grid-{}", std::process::id())),
             engine: EngineConfig::default(),
+            memory: MemoryConfig::unlimited(),
             scheduler: grid_scheduler::Config::default(),
             listen: None,
         }
@@ -157,7 +158,7 @@ impl Embedded {
             host: EMBEDDED_HOST.to_owned(),
             labels: Vec::new(),
             resources: Vec::new(),
-            memory_bytes: MEMORY_BYTES,
+            memory: config.memory.clone(),
             name: format!("worker-{number}"),
             scheduler: self.address.clone(),
             slots: config.slots,

@@ -11,7 +11,8 @@ use crate::coordination::{Coordinated, NamedKind, Operation, TopicMessage};
 use crate::failure::Failure;
 use crate::id::{Attempt, BundleHash, Key, RequestId, TaskId, WorkerId};
 use crate::report::{
-    BundleInfo, CallInfo, GridStatus, QuarantineInfo, Spent, StoryStep, TaskCounts, WorkerInfo,
+    BundleInfo, CallInfo, GridStatus, MemoryUse, QuarantineInfo, Spent, StoryStep, TaskCounts,
+    WorkerInfo,
 };
 use crate::value::{ObjectMeta, Value};
 
@@ -66,6 +67,8 @@ pub enum FromClient {
     WorkerEnded {
         /// Its name.
         name: String,
+        /// Why, as far as that is known.
+        why: String,
     },
     /// A question.
     Query {
@@ -427,7 +430,7 @@ pub enum FromWorker {
         /// Why.
         why: String,
     },
-    /// Of what it was asked to confirm: what it does not hold.
+    /// What it does not hold: of what it was asked to confirm, or of what it held and has lost.
     Missing(Vec<Key>),
     /// Sent at intervals; silence means death.
     Heartbeat {
@@ -439,7 +442,12 @@ pub enum FromWorker {
         fetched_bytes: u64,
         /// and the time that this took, as a sum over the fetches.
         fetching_us: u64,
+        /// What its counted memory holds.
+        memory: MemoryUse,
     },
+    /// Its memory is nearly full: it takes no calls and fetches nothing from now on, and has given
+    /// back what had not begun; or it takes calls again.
+    Paused(bool),
     /// The worker is about to stop of its own will.
     Leaving,
 }
@@ -459,7 +467,7 @@ pub struct Registration {
     pub labels: Vec<String>,
     /// What calls may take of it, by name.
     pub resources: Vec<(String, Amount)>,
-    /// Bytes that its inputs and results may hold.
+    /// Bytes that its inputs and results may hold; `u64::MAX` without a limit.
     pub memory_bytes: u64,
     /// Calls that it runs at a time.
     pub slots: u32,

@@ -59,6 +59,21 @@ pub struct ResourceUse {
     pub taken: Amount,
 }
 
+/// What a worker's memory holds, counted; beside it the process holds code and bookkeeping.
+#[derive(
+    Archive, Serialize, Deserialize, serde::Serialize, Clone, Copy, PartialEq, Eq, Debug, Default,
+)]
+pub struct MemoryUse {
+    /// Bytes of objects in memory: stored, read by calls, under way.
+    pub objects_bytes: u64,
+    /// Linear memories and tables of sandboxes.
+    pub sandboxes_bytes: u64,
+    /// Objects that are in files.
+    pub spilled: u64,
+    /// Their bytes.
+    pub spilled_bytes: u64,
+}
+
 /// A worker as the scheduler knows it.
 #[derive(Archive, Serialize, Deserialize, serde::Serialize, Clone, PartialEq, Eq, Debug)]
 pub struct WorkerInfo {
@@ -76,7 +91,7 @@ pub struct WorkerInfo {
     pub labels: Vec<String>,
     /// What it offers of abstract resources, and what calls take of that now.
     pub resources: BTreeMap<String, ResourceUse>,
-    /// Bytes that its inputs and results may hold.
+    /// Bytes that its inputs and results may hold; `u64::MAX` without a limit.
     pub memory_bytes: u64,
     /// Calls that it runs at a time.
     pub slots: u32,
@@ -92,6 +107,10 @@ pub struct WorkerInfo {
     pub object_bytes: u64,
     /// Resident memory of the process, as it last said.
     pub resident_bytes: u64,
+    /// What its memory holds, as it last said.
+    pub memory: MemoryUse,
+    /// Its memory is nearly full: it takes no calls.
+    pub paused: bool,
     /// Open descriptors of the process, as it last said.
     pub descriptors: u32,
 }

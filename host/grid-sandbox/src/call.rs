@@ -14,6 +14,7 @@ use crate::bundle::Bundle;
 use crate::config;
 use crate::contract::{self, RunParams, RunResults, ValueIn};
 use crate::engine::Engine;
+use crate::limiter::MemoryLimiter;
 use crate::output::{Output, plain_text};
 use crate::state::CallState;
 use crate::stop::{CancelToken, Stop};
@@ -212,7 +213,8 @@ fn attempt(
         Ok(wasi) => wasi,
         Err(failure) => return (Attempted::without(failure), None),
     };
-    let mut state = CallState::new(request.info.clone(), stop, limits, output.clone(), wasi);
+    let memory = MemoryLimiter::new(limits.memory_bytes_max, engine.held_memory().clone());
+    let mut state = CallState::new(request.info.clone(), stop, memory, output.clone(), wasi);
     state.grid.clone_from(&request.grid);
     let sandbox = Sandbox::new(engine, state, classify::hostcall_bytes_max(limits));
     run_task(sandbox, None, request)

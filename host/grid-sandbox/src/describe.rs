@@ -11,6 +11,7 @@ use crate::classify;
 use crate::contract::DescribeResults;
 use crate::engine::Engine;
 use crate::error::BundleError;
+use crate::limiter::MemoryLimiter;
 use crate::output::Output;
 use crate::state::CallState;
 use crate::stop::{CancelToken, Stop};
@@ -46,7 +47,8 @@ impl Engine {
             worker: Arc::from(""),
         };
         let output = Output::new(limits.output_bytes_max);
-        let state = CallState::new(info, stop, &limits, output, None);
+        let memory = MemoryLimiter::new(limits.memory_bytes_max, self.held_memory().clone());
+        let state = CallState::new(info, stop, memory, output, None);
         let mut sandbox = Sandbox::new(self, state, DESCRIPTION_BYTES_MAX);
         let described = sandbox.enter(bundle, None, |store, instance| {
             let export = bundle.describe_export();

@@ -13,6 +13,7 @@ use crate::compile;
 use crate::config::{DirGrant, EngineConfig, SPARE_INSTANCES};
 use crate::error::{BundleError, EngineError};
 use crate::gate::Gate;
+use crate::limiter::HeldMemory;
 use crate::state::CallState;
 use crate::ticker::Ticker;
 use crate::tuning::{self, Space};
@@ -32,6 +33,7 @@ struct Inner {
     gate: Gate,
     actors: ActorPlaces,
     ticker: Ticker,
+    held_memory: HeldMemory,
     loads: Mutex<HashMap<BundleHash, Load>>,
 }
 
@@ -83,8 +85,19 @@ impl Engine {
         let gate = Gate::new(places);
         let actors = ActorPlaces::new(config.actors_max);
         let loads = Mutex::default();
-        let inner = Inner { config, space, wasmtime, linker, cache, gate, actors, ticker, loads };
-        Ok(Self(Arc::new(inner)))
+        let held_memory = HeldMemory::default();
+        Ok(Self(Arc::new(Inner {
+            config,
+            space,
+            wasmtime,
+            linker,
+            cache,
+            gate,
+            actors,
+            ticker,
+            held_memory,
+            loads,
+        })))
     }
 
     #[cfg(test)]
@@ -163,6 +176,16 @@ impl Engine {
     /// How long one call may wait for calls of its own and for what is shared, in all.
     pub(crate) fn waiting_time_max(&self) -> std::time::Duration {
         self.0.config.waiting_time_max
+    }
+
+    /// What the linear memories and tables of all sandboxes hold at this moment, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.0.held_memory.bytes()
+    }
+
+    pub(crate) fn held_memory(&self) -> &HeldMemory {
+        &self.0.held_memory
     }
 
     /// Calls that run at the same time.

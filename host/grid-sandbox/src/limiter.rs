@@ -1,8 +1,29 @@
 //! One limit over everything that a store holds in linear memories and tables.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use wasmtime::ResourceLimiter;
 
 use crate::config;
+
+/// What all stores of an engine hold in linear memories and tables. Clones count together.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct HeldMemory(Arc<AtomicU64>);
+
+impl HeldMemory {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn subtract(&self, bytes: usize) {
+        self.0.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+}
 
 /// A growth that was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,16 +42,24 @@ pub(crate) struct MemoryLimiter {
     /// The last growth, which wasmtime may still fail to carry out.
     granted_bytes: usize,
     refusal: Option<Refusal>,
+    all: HeldMemory,
+}
+
+impl Drop for MemoryLimiter {
+    fn drop(&mut self) {
+        self.all.subtract(self.held_bytes);
+    }
 }
 
 impl MemoryLimiter {
-    pub(crate) fn new(limit_bytes: u64) -> Self {
+    pub(crate) fn new(limit_bytes: u64, all: HeldMemory) -> Self {
         Self {
             limit_bytes: usize::try_from(limit_bytes).unwrap_or(usize::MAX),
             held_bytes: 0,
             peak_bytes: 0,
             granted_bytes: 0,
             refusal: None,
+            all,
         }
     }
 
@@ -61,6 +90,7 @@ impl MemoryLimiter {
         }
         self.granted_bytes = added;
         self.held_bytes = asked;
+        self.all.add(added);
         self.peak_bytes = self.peak_bytes.max(asked);
         true
     }
@@ -68,6 +98,7 @@ impl MemoryLimiter {
     fn take_back(&mut self) {
         let asked_bytes = self.held_bytes as u64;
         self.held_bytes = self.held_bytes.saturating_sub(self.granted_bytes);
+        self.all.subtract(self.granted_bytes);
         self.granted_bytes = 0;
         self.refusal = Some(Refusal { asked_bytes });
     }

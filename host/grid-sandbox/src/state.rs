@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use grid_proto::Limits;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -40,22 +39,13 @@ impl CallState {
     pub(crate) fn new(
         info: CallInfo,
         stop: Stop,
-        limits: &Limits,
+        memory: MemoryLimiter,
         output: Output,
         wasi: Option<WasiCtx>,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(config::RESOURCES_MAX);
-        Self {
-            info,
-            stop,
-            memory: MemoryLimiter::new(limits.memory_bytes_max),
-            output,
-            panic: None,
-            table,
-            grid: None,
-            wasi,
-        }
+        Self { info, stop, memory, output, panic: None, table, grid: None, wasi }
     }
 
     /// Another call begins in the same store.

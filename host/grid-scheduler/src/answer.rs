@@ -123,6 +123,8 @@ impl Scheduler {
             objects: worker.holds.len() as u64,
             object_bytes: worker.held_bytes,
             resident_bytes: worker.resident_bytes,
+            memory: worker.memory,
+            paused: worker.paused,
             descriptors: worker.descriptors,
         };
         self.workers.iter().map(info).collect()

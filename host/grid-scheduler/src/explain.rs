@@ -88,7 +88,13 @@ impl Scheduler {
                     0 => String::new(),
                     bytes => format!(", and memory for {bytes} bytes of inputs"),
                 };
-                format!("none of {} workers may run it{needs}{memory}", self.workers.len())
+                let paused = self.workers.iter().filter(|(_, worker)| worker.paused).count();
+                let paused = match paused {
+                    0 => String::new(),
+                    paused => format!("; {paused} are paused because their memory is nearly full"),
+                };
+                let workers = self.workers.len();
+                format!("none of {workers} workers may run it{needs}{memory}{paused}")
             }
         }
     }

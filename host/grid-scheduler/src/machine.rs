@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use grid_proto::message::{FromClient, FromWorker, Registration, ToClient, ToWorker};
+use grid_proto::report::MemoryUse;
 use grid_proto::{ClientId, Failure, FailureKind, Key, Priority, Value, WorkerId};
 
 use crate::actors::Actors;
@@ -217,15 +218,15 @@ impl Scheduler {
             FromClient::Release(keys) => self.on_release(id, &keys),
             FromClient::Cancel { keys, force } => self.on_cancel(id, &keys, force),
             FromClient::Locate { keys, failed } => self.on_locate(id, &keys, &failed),
-            FromClient::WorkerEnded { name } => self.on_worker_ended(&name),
+            FromClient::WorkerEnded { name, why } => self.on_worker_ended(&name, why),
             FromClient::Query { request, query } => self.on_query(id, request, query),
         }
     }
 
-    fn on_worker_ended(&mut self, name: &str) {
+    fn on_worker_ended(&mut self, name: &str, why: String) {
         let ended = self.workers.iter().find(|(_, worker)| worker.name == name);
         if let Some(id) = ended.map(|(id, _)| id) {
-            self.actions.push_back(Action::CloseWorker(id, "its process has ended".to_owned()));
+            self.actions.push_back(Action::CloseWorker(id, why));
             self.on_worker_gone(id, Leaving::Died);
         }
     }
@@ -260,8 +261,16 @@ impl Scheduler {
             FromWorker::Waits { key, attempt, waits } => self.on_waits(id, key, attempt, waits),
             FromWorker::Withdrawn { key, attempt } => self.on_withdrawn(id, key, attempt),
             FromWorker::ActorLost { key, why } => self.on_actor_lost(id, key, why),
-            FromWorker::Heartbeat { resident_bytes, descriptors, fetched_bytes, fetching_us } => {
+            FromWorker::Paused(paused) => self.on_paused(id, paused),
+            FromWorker::Heartbeat {
+                resident_bytes,
+                descriptors,
+                fetched_bytes,
+                fetching_us,
+                memory,
+            } => {
                 worker.resident_bytes = resident_bytes;
+                worker.memory = memory;
                 worker.descriptors = descriptors;
                 self.workers.change(id, |worker| worker.note_overrun(now));
                 self.bandwidth.measured(fetched_bytes, fetching_us);
@@ -270,6 +279,16 @@ impl Scheduler {
                 self.actions.push_back(Action::DismissWorker(id));
                 self.on_worker_gone(id, Leaving::Planned);
             }
+        }
+    }
+
+    /// A worker's memory is nearly full, or no longer: what is held back for it may run elsewhere,
+    /// what nobody could take may run here.
+    fn on_paused(&mut self, id: WorkerId, paused: bool) {
+        self.workers.change(id, |worker| worker.paused = paused);
+        self.rehouse_all_of(id);
+        if !paused {
+            self.house_the_homeless();
         }
     }
 
@@ -315,6 +334,8 @@ impl Scheduler {
                 held_bytes: 0,
                 seen: self.now,
                 resident_bytes: 0,
+                memory: MemoryUse::default(),
+                paused: false,
                 descriptors: 0,
                 known_tasks: BTreeSet::new(),
                 known_peers: BTreeSet::new(),

@@ -75,14 +75,14 @@ impl Inputs {
     }
 }
 
-/// May the call run there, were it the only one?
+/// May the call run there, were it the only one? Not while the worker's memory is nearly full.
 pub(crate) fn suits(
     worker: &Worker,
     needs: Option<&Needs>,
     names_matter: bool,
     bytes: u64,
 ) -> bool {
-    meets(worker, needs, names_matter) && bytes <= worker.memory_bytes
+    !worker.paused && meets(worker, needs, names_matter) && bytes <= worker.memory_bytes
 }
 
 /// Has it what the call needs besides memory?

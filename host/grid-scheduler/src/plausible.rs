@@ -21,8 +21,9 @@ pub(crate) fn check_message(message: &FromWorker) -> Result<(), String> {
                 Outcome::Failed(_) | Outcome::Reschedule => Ok(()),
             }
         }
-        FromWorker::Heartbeat { fetched_bytes, fetching_us, .. } => {
+        FromWorker::Heartbeat { fetched_bytes, fetching_us, memory, .. } => {
             within("bytes fetched", *fetched_bytes, BYTES_MAX)?;
+            within("bytes of sandboxes", memory.sandboxes_bytes, BYTES_MAX)?;
             within("microseconds of fetching", *fetching_us, TIME_US_MAX)
         }
         FromWorker::Register(_)
@@ -36,6 +37,7 @@ pub(crate) fn check_message(message: &FromWorker) -> Result<(), String> {
         | FromWorker::Waits { .. }
         | FromWorker::Withdrawn { .. }
         | FromWorker::ActorLost { .. }
+        | FromWorker::Paused(_)
         | FromWorker::Leaving => Ok(()),
     }
 }

@@ -133,6 +133,7 @@ fn about_worker(message: &FromWorker) -> About {
         FromWorker::Register(_)
         | FromWorker::Inspected { .. }
         | FromWorker::Heartbeat { .. }
+        | FromWorker::Paused(_)
         | FromWorker::Leaving => About::default(),
     }
 }

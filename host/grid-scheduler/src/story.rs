@@ -124,6 +124,8 @@ impl Cause {
             FromWorker::Withdrawn { .. } => "gave it back",
             FromWorker::ActorLost { .. } => "lost the actor",
             FromWorker::Heartbeat { .. } => "heartbeat",
+            FromWorker::Paused(true) => "memory nearly full",
+            FromWorker::Paused(false) => "memory free again",
             FromWorker::Leaving => "is leaving",
         };
         Self::Worker(id, what)

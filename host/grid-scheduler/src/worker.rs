@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use grid_proto::message::Assignment;
-use grid_proto::report::ResourceUse;
+use grid_proto::report::{MemoryUse, ResourceUse};
 use grid_proto::{Amount, TaskId, WorkerId};
 
 use crate::backlog::Backlog;
@@ -42,6 +42,9 @@ pub(crate) struct Worker {
     pub(crate) held_bytes: u64,
     pub(crate) seen: Now,
     pub(crate) resident_bytes: u64,
+    pub(crate) memory: MemoryUse,
+    /// Its memory is nearly full: it is given nothing.
+    pub(crate) paused: bool,
     pub(crate) descriptors: u32,
     /// What it was told before, so that it is told once.
     pub(crate) known_tasks: BTreeSet<TaskId>,
@@ -106,9 +109,10 @@ impl Worker {
         let in_hand = self.at_slots() as u64;
         let slots = u64::from(self.slots);
         let filled = (slots * u64::from(config.saturation_percent)).div_ceil(100).max(1);
-        in_hand < filled
+        let room = in_hand < filled
             || (self.in_hand_us() < config.lookahead_us
-                && in_hand < slots * u64::from(config.in_hand_per_slot_max))
+                && in_hand < slots * u64::from(config.in_hand_per_slot_max));
+        room && !self.paused
     }
 
     /// A slot has nothing to do.
@@ -129,7 +133,7 @@ impl Worker {
     /// It may be given what some call waits for beyond its room, one for each that waits here: were
     /// that held back by calls that have not begun, nothing would end the waiting.
     pub(crate) fn has_room_for_nested(&self) -> bool {
-        self.in_hand.len() < 2 * self.waiting.len() + self.slots as usize
+        !self.paused && self.in_hand.len() < 2 * self.waiting.len() + self.slots as usize
     }
 
     fn is_called(&self, name: &str) -> bool {

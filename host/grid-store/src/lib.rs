@@ -1,14 +1,35 @@
-//! A worker's objects: the bytes behind keys.
+//! A worker's objects: the bytes behind keys, in memory and, where memory is short, in files.
 //!
-//! What it is not: it does not know which objects are wanted; whoever puts one in takes it out.
-//! Today it keeps everything in memory.
+//! ```text
+//!            insert                     above the target, least recently used first
+//!  (bytes) ─────────▶ in memory ──────────────▶ being written ──────────────▶ in a file
+//!                         ▲                                                      │
+//!                         └───────────── read, verified against the hash ◀───────┘
+//! ```
 //!
-//! Invariants: an object's bytes never change, so readers share them; the counted bytes are the sum
-//! of what is held.
+//! What it is not: it does not know which objects are wanted; whoever puts one in takes it out. It
+//! does not survive its process: files are memory that is cheaper, not a journal.
+//!
+//! The policy (`policy.rs`) decides, and touches no file; the files (`files.rs`) obey; the store joins
+//! the two with a thread that writes. Nothing but [`Store::load`] and [`Reader::read`] waits for a
+//! disk.
+//!
+//! Invariants:
+//! - an object's bytes never change, so readers share them;
+//! - bytes are counted while they exist, whoever has them ([`Gauge`]);
+//! - an object that cannot be written stays in memory: nothing is lost to a full disk;
+//! - what comes back from a file is what went there, or the object is gone and its reader is told;
+//! - a file is there whole, under its name, or not at all; it goes with its last reader.
 
+mod files;
+mod object;
+mod policy;
+mod reader;
 mod store;
 
-pub use store::{Object, Store};
+pub use object::{Buffer, Gauge, Object};
+pub use reader::{LoadError, Reader, Receiver};
+pub use store::{Store, StoreConfig, Usage};
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@
 mod actors;
 mod fetches;
 mod job;
+mod memory;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -115,6 +116,8 @@ pub struct Agent {
     /// Calls that wait for a bundle to be ready.
     loading: BTreeMap<BundleHash, BTreeSet<Key>>,
     loaded: BTreeMap<BundleHash, Result<(), Failure>>,
+    /// Memory is nearly full: nothing begins but methods of actors.
+    paused: bool,
     actions: VecDeque<Action>,
 }
 
@@ -138,6 +141,7 @@ impl Agent {
             fetches: Fetches::default(),
             loading: BTreeMap::new(),
             loaded: BTreeMap::new(),
+            paused: false,
             actions: VecDeque::new(),
         }
     }
@@ -172,7 +176,7 @@ impl Agent {
     /// The scheduler said something.
     pub fn on_message(&mut self, message: ToWorker) {
         match message {
-            ToWorker::Welcome(id) => self.id = id,
+            ToWorker::Welcome(id) => self.on_welcome(id),
             ToWorker::Define(tasks) => {
                 self.tasks.extend(tasks.into_iter().map(|task| (task.id, Arc::new(task))));
             }
@@ -284,6 +288,7 @@ impl Agent {
         if ready {
             self.ready.insert((priority, key));
         }
+        self.give_back_if_paused(key, attempt);
     }
 
     /// An older attempt of a call that is assigned anew is over.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use grid_proto::Amount;
 use grid_sandbox::EngineConfig;
 
+use crate::memory::MemoryConfig;
+
 /// A worker's configuration, resolved.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
@@ -18,8 +20,8 @@ pub struct WorkerConfig {
     pub labels: Vec<String>,
     /// Abstract resources that calls may take, by name.
     pub resources: Vec<(String, Amount)>,
-    /// Bytes that the inputs and results of calls may hold here.
-    pub memory_bytes: u64,
+    /// What it may hold, and where the rest goes.
+    pub memory: MemoryConfig,
     /// Calls that run at a time; overrides the engine's.
     pub slots: usize,
     /// The sandbox engine's own configuration.

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use grid_net::{Backoff, Connection, Endpoint, Inbox, Kind, NetError, Outbox, channel};
 use grid_proto::limits::INLINE_RESULT_BYTES_MAX;
 use grid_proto::message::{FromWorker, OUTPUT_TOLD_BYTES_MAX, Outcome, Registration, ToWorker};
+use grid_proto::report::MemoryUse;
 use grid_proto::{
-    Arg, Attempt, BundleDescription, BundleHash, Failure, FailureKind, Instance, Key, Value,
+    Attempt, BundleDescription, BundleHash, Failure, FailureKind, Instance, Key, Value,
 };
 use grid_sandbox::{Actor, Bundle, CancelToken, Engine, EngineConfig};
 use grid_store::{Object, Store};
@@ -19,9 +20,11 @@ use crate::agent::{Action, Agent, Execution};
 use crate::bundles::{self, Loaded};
 use crate::config::WorkerConfig;
 use crate::error::WorkerError;
+use crate::incoming::{Arrived, Incoming};
+use crate::memory::{Held, MemoryWatch, Orders};
 use crate::peers::{Fetched, Peers};
 use crate::process;
-use crate::serve::serve;
+use crate::serve::{Serving, serve};
 use crate::session::{Said, Session};
 use crate::slots::{Done, Slots, Work};
 
@@ -34,6 +37,10 @@ const SAID_MAX: usize = 64;
 /// Loads, inspections and fetches that wait to be taken.
 const ANSWERS_MAX: usize = 1_024;
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How often memory is looked at.
+const MEMORY_EVERY: Duration = Duration::from_millis(100);
+/// Objects that turned out to be lost and that the driver has not heard of yet.
+const LOST_MAX: usize = 64;
 /// Calls that run longer than this are reported as executing.
 const STARTED_AFTER: Duration = Duration::from_millis(10);
 /// How long the scheduler may take to hear that this worker leaves.
@@ -46,7 +53,9 @@ pub struct Worker {
     config: WorkerConfig,
     endpoint: Endpoint,
     engine: Engine,
-    store: Arc<Mutex<Store>>,
+    store: Store,
+    memory: MemoryWatch,
+    incoming: Incoming,
     agent: Agent,
     slots: Slots,
     peers: Peers,
@@ -65,6 +74,8 @@ pub struct Worker {
     said: mpsc::Receiver<Said>,
     line: mpsc::Sender<Said>,
     done: mpsc::Receiver<Done>,
+    lost: mpsc::Receiver<Key>,
+    loser: mpsc::Sender<Key>,
     answers: mpsc::Receiver<Answer>,
     answered: mpsc::Sender<Answer>,
 }
@@ -93,17 +104,23 @@ impl Worker {
         let engine = Engine::new(engine)?;
         let (sender, done) = mpsc::channel(config.slots.max(1) * DONE_PER_SLOT_MAX);
         let waiting_max = config.engine.waiting_max;
-        let slots = Slots::start((config.slots, waiting_max), &engine, &config.name, &sender)
+        let store = Store::open(&config.memory.store());
+        let here = (&engine, &store);
+        let slots = Slots::start((config.slots, waiting_max), here, &config.name, &sender)
             .map_err(WorkerError::Slot)?;
+        let incoming = Incoming::new(store.clone(), config.memory.bytes_at(1.0));
         let (line, said) = mpsc::channel(SAID_MAX);
         let (answered, answers) = mpsc::channel(ANSWERS_MAX);
+        let (loser, lost) = mpsc::channel(LOST_MAX);
         Ok(Self {
             agent: Agent::new(config.slots, waiting_max),
-            peers: Peers::new(endpoint.clone()),
+            peers: Peers::new(endpoint.clone(), incoming.clone()),
+            memory: MemoryWatch::new(config.memory.clone()),
+            incoming,
             config,
             endpoint,
             engine,
-            store: Arc::default(),
+            store,
             slots,
             bundles: BTreeMap::new(),
             actors: BTreeMap::new(),
@@ -115,6 +132,8 @@ impl Worker {
             said,
             line,
             done,
+            lost,
+            loser,
             answers,
             answered,
         })
@@ -127,7 +146,8 @@ impl Worker {
     /// When the scheduler cannot be reached at first, speaks another version or refuses this
     /// worker.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
-        let serving = tokio::spawn(serve(self.endpoint.clone(), Arc::clone(&self.store)));
+        let serving = Serving { store: self.store.clone(), lost: self.loser.clone() };
+        let serving = tokio::spawn(serve(self.endpoint.clone(), serving));
         let result = tokio::select! {
             result = self.work() => result,
             () = shutdown => {
@@ -190,9 +210,9 @@ impl Worker {
             host: self.config.host.clone(),
             labels: self.config.labels.clone(),
             resources: self.config.resources.clone(),
-            memory_bytes: self.config.memory_bytes,
+            memory_bytes: self.config.memory.inputs_bytes_max(),
             slots: u32::try_from(self.config.slots).unwrap_or(u32::MAX),
-            holds: self.store().metas().collect(),
+            holds: self.store.metas(),
             in_hand: self.agent.in_hand(),
         };
         outbox.send(FromWorker::Register(registration)).await?;
@@ -203,6 +223,8 @@ impl Worker {
     async fn serve_scheduler(&mut self, link: &mut Link) -> (bool, String) {
         let mut welcomed = false;
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let mut memory = tokio::time::interval(MEMORY_EVERY);
+        memory.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut look = tokio::time::interval(STARTED_AFTER);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut done = Vec::new();
@@ -221,6 +243,8 @@ impl Worker {
                 _ = self.done.recv_many(&mut done, 256) => {}
                 Some(said) = self.said.recv() => self.on_said(said),
                 Some(answer) = self.answers.recv() => self.on_answer(answer, link),
+                Some(key) = self.lost.recv() => self.agent.on_lost(&[key]),
+                _ = memory.tick() => self.look_at_memory(),
                 _ = heartbeat.tick() => self.send_heartbeat(link),
                 _ = look.tick(), if busy => {
                     self.report_started(link);
@@ -259,7 +283,7 @@ impl Worker {
                 }
                 Action::HangUp { address } => self.peers.hang_up(&address),
                 Action::Drop(key) => {
-                    self.store().remove(&key);
+                    self.store.remove(&key);
                     end(self.actors.remove(&key));
                 }
                 Action::Load(hash) => {
@@ -289,8 +313,36 @@ impl Worker {
                 descriptors: process::descriptors(),
                 fetched_bytes,
                 fetching_us,
+                memory: self.memory_use(),
             },
         );
+    }
+
+    fn memory_use(&self) -> MemoryUse {
+        let usage = self.store.usage();
+        MemoryUse {
+            objects_bytes: usage.memory_bytes,
+            sandboxes_bytes: self.engine.memory_bytes(),
+            spilled: usage.spilled,
+            spilled_bytes: usage.spilled_bytes,
+        }
+    }
+
+    /// Sends to disk what memory has no room for, and takes no calls while that is not enough.
+    fn look_at_memory(&mut self) {
+        let MemoryUse { objects_bytes, sandboxes_bytes, .. } = self.memory_use();
+        self.store.count_others(sandboxes_bytes);
+        let counted = objects_bytes.saturating_add(sandboxes_bytes);
+        let Orders { press_bytes, paused } =
+            self.memory.look(Held { counted, process: process::resident_bytes() });
+        if press_bytes > 0 {
+            self.store.press(press_bytes);
+        }
+        if paused != self.agent.is_paused() {
+            let limit = self.config.memory.limit_bytes;
+            tracing::warn!(paused, counted, limit, "memory is nearly full, or no longer");
+        }
+        self.agent.on_paused(paused);
     }
 
     fn send(&self, link: &Link, message: FromWorker) {
@@ -307,14 +359,6 @@ impl Worker {
             tracing::error!(key = %key, "a call was dispatched without its bundle");
             return;
         };
-        let inputs = {
-            let store = self.store();
-            let object = |arg: &Arg| match arg {
-                Arg::Key(key) => store.find(key),
-                Arg::Value(_) => None,
-            };
-            execution.args.iter().filter_map(object).collect()
-        };
         let cancel = CancelToken::new();
         self.cancels.insert((key, attempt), cancel.clone());
         let limits = self.config.engine.bounds.resolve(execution.task.limits, execution.limits);
@@ -323,11 +367,11 @@ impl Worker {
             Instance::Of(actor) => self.actors.remove(&actor),
             Instance::Fresh | Instance::Kept => None,
         };
-        self.slots.submit(Work { execution, bundle, inputs, limits, cancel, session, actor });
+        self.slots.submit(Work { execution, bundle, limits, cancel, session, actor });
     }
 
     fn on_done(&mut self, done: Done, link: &Link) {
-        let Done { key, attempt, outcome, spent, output, instance, actor } = done;
+        let Done { key, attempt, outcome, lost, spent, output, instance, actor } = done;
         self.cancels.remove(&(key, attempt));
         self.sessions.remove(&(key, attempt));
         self.started.retain(|started| *started != (key, attempt));
@@ -335,6 +379,10 @@ impl Worker {
             self.agent.on_actor_lost(of, why_lost(&outcome));
         }
         match outcome {
+            Err(_) if !lost.is_empty() => {
+                self.agent.on_inputs_lost(key, attempt, &lost);
+                self.keep_actor(instance, actor, None);
+            }
             Ok(object) => {
                 let inline = inline(&object);
                 if !output.is_empty() {
@@ -344,7 +392,7 @@ impl Worker {
                 let outcome = Outcome::Memory { meta: object.meta, inline };
                 let keep = self.agent.on_executed(key, attempt, outcome, spent);
                 if keep {
-                    self.store().insert(key, object);
+                    self.store.insert(key, object);
                 }
                 self.keep_actor(instance, actor, keep.then_some(key));
             }
@@ -375,15 +423,7 @@ impl Worker {
 
     fn on_answer(&mut self, answer: Answer, link: &Link) {
         match answer {
-            Answer::Fetched(Fetched { from, objects, failed, took }) => {
-                self.fetched.0 += objects.iter().map(|(_, object)| object.meta.size).sum::<u64>();
-                self.fetched.1 += u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-                let got: Vec<_> = objects.iter().map(|(key, _)| *key).collect();
-                for (key, object) in objects {
-                    self.store().insert(key, object);
-                }
-                self.agent.on_fetched(from, &got, &failed);
-            }
+            Answer::Fetched(fetched) => self.on_fetched(fetched),
             Answer::Loaded(hash, Ok(bundle)) => {
                 self.bundles.insert(hash, bundle);
                 self.agent.on_bundle(hash, Ok(()));
@@ -395,10 +435,24 @@ impl Worker {
         }
     }
 
+    fn on_fetched(&mut self, fetched: Fetched) {
+        let Fetched { from, objects, mut failed, took } = fetched;
+        self.fetched.0 += objects.iter().map(|(_, arrived)| arrived.size()).sum::<u64>();
+        self.fetched.1 += u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let mut got = Vec::with_capacity(objects.len());
+        for (key, arrived) in objects {
+            match self.incoming.keep(key, arrived) {
+                true => got.push(key),
+                false => failed.push(key),
+            }
+        }
+        self.agent.on_fetched(from, &got, &failed);
+    }
+
     fn open_session(&mut self, execution: &Execution) -> Arc<Session> {
         let call = (execution.key, execution.attempt);
         let seats = self.slots.seats();
-        let store = Arc::clone(&self.store);
+        let store = self.store.clone();
         let session = Session::new(call, execution.task.bundle, self.line.clone(), seats, store);
         let session = Arc::new(session);
         self.sessions.insert(call, Arc::clone(&session));
@@ -419,13 +473,19 @@ impl Worker {
         match said {
             Said::Grid(key, attempt, message) => self.agent.on_said(key, attempt, message),
             Said::Waits(key, attempt, waits) => self.agent.on_waits(key, attempt, waits),
+            Said::Lost(key) => self.agent.on_lost(&[key]),
             Said::Fetch { from, key, reply } => {
                 let peers = self.peers.clone();
                 tokio::spawn(async move {
                     let fetched = peers.fetch(from.worker, Some(from.address), vec![key]).await;
-                    let object = fetched.objects.into_iter().next();
+                    let object =
+                        fetched.objects.into_iter().next().and_then(|(_, arrived)| match arrived {
+                            Arrived::Object(object) => Some(object),
+                            // No sandbox could take it as a whole.
+                            Arrived::File(_) => None,
+                        });
                     // Whoever asked may have been stopped.
-                    let _ = reply.send(object.map(|(_, object)| object));
+                    let _ = reply.send(object);
                 });
             }
         }
@@ -440,10 +500,6 @@ impl Worker {
             self.started.extend(&executing);
             self.send(link, FromWorker::Started(executing));
         }
-    }
-
-    fn store(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

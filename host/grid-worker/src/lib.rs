@@ -12,13 +12,16 @@
 //! What it is not: it does not decide where calls run or whether they run again.
 //!
 //! Invariants: the io thread never runs guest code and never waits for it; a guest costs its own
-//! slot for its own time; an object's bytes are verified against their hash when they arrive.
+//! slot for its own time; an object's bytes are verified against their hash when they arrive; no
+//! thread but a slot's, and those that are there for it, waits for a disk.
 
 pub mod agent;
 mod bundles;
 mod config;
 mod driver;
 mod error;
+mod incoming;
+mod memory;
 mod peers;
 mod process;
 mod serve;
@@ -28,3 +31,4 @@ mod slots;
 pub use config::WorkerConfig;
 pub use driver::Worker;
 pub use error::WorkerError;
+pub use memory::{Marks, MemoryConfig};

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use grid_net::{Connection, Endpoint, Kind, NetError};
 use grid_proto::message::{BulkHeader, BulkRequest};
 use grid_proto::{Key, WorkerId};
-use grid_store::Object;
+
+use crate::incoming::{Arrived, Incoming};
 
 /// A peer that does not answer by then is asked no further; the input comes from elsewhere.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -19,7 +20,7 @@ const BYTES_PER_SECOND_MIN: u64 = 1 << 20;
 /// What came of one request.
 pub(crate) struct Fetched {
     pub(crate) from: WorkerId,
-    pub(crate) objects: Vec<(Key, Object)>,
+    pub(crate) objects: Vec<(Key, Arrived)>,
     pub(crate) failed: Vec<Key>,
     pub(crate) took: Duration,
 }
@@ -28,12 +29,13 @@ pub(crate) struct Fetched {
 #[derive(Clone)]
 pub(crate) struct Peers {
     endpoint: Endpoint,
+    incoming: Incoming,
     connections: Arc<Mutex<BTreeMap<String, Connection>>>,
 }
 
 impl Peers {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, connections: Arc::default() }
+    pub(crate) fn new(endpoint: Endpoint, incoming: Incoming) -> Self {
+        Self { endpoint, incoming, connections: Arc::default() }
     }
 
     /// Asks one peer for objects. Whatever does not arrive whole and unchanged has failed.
@@ -60,7 +62,7 @@ impl Peers {
         &self,
         address: &str,
         keys: &[Key],
-        objects: &mut Vec<(Key, Object)>,
+        objects: &mut Vec<(Key, Arrived)>,
     ) -> Result<(), NetError> {
         let connection = self.connect(address).await?;
         let (mut send, mut recv) = connection.open(Kind::Bulk).await?;
@@ -69,12 +71,9 @@ impl Peers {
         for key in keys {
             match in_time(ANSWER_TIMEOUT, recv.recv::<BulkHeader>()).await? {
                 Some(BulkHeader::Found(meta)) => {
-                    let size = usize::try_from(meta.size).unwrap_or(usize::MAX);
-                    let bytes = in_time(time_for(meta.size), recv.recv_bytes(size)).await?;
-                    let Some(object) = Object::verified(meta, bytes) else {
-                        return Err(NetError::NotGrid(format!("object {key} arrived changed")));
-                    };
-                    objects.push((*key, object));
+                    let _room = self.incoming.room(meta.size).await;
+                    let take = self.incoming.take(*key, meta, &mut recv);
+                    objects.push((*key, in_time(time_for(meta.size), take).await?));
                 }
                 Some(BulkHeader::Missing) => {}
                 Some(BulkHeader::Refused(reason)) => return Err(NetError::Closed(reason)),

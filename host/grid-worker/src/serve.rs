@@ -1,25 +1,36 @@
 //! Serving objects to other workers and to clients.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use grid_net::{Connection, Endpoint, Kind, NetError, RecvStream, SendStream};
+use grid_proto::Key;
 use grid_proto::message::{BulkHeader, BulkRequest};
-use grid_store::Store;
+use grid_store::{LoadError, Reader, Store};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+/// Pieces in which spilled objects are read and sent.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// What is served, and who is told of objects that turn out to be lost.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    pub(crate) store: Store,
+    pub(crate) lost: mpsc::Sender<Key>,
+}
 
 /// Answers whoever connects, until the endpoint is closed.
-pub(crate) async fn serve(endpoint: Endpoint, store: Arc<Mutex<Store>>) {
+pub(crate) async fn serve(endpoint: Endpoint, serving: Serving) {
     while let Some(connection) = endpoint.accept().await {
-        tokio::spawn(serve_peer(connection, Arc::clone(&store)));
+        tokio::spawn(serve_peer(connection, serving.clone()));
     }
 }
 
-async fn serve_peer(connection: Connection, store: Arc<Mutex<Store>>) {
+async fn serve_peer(connection: Connection, serving: Serving) {
     loop {
         match connection.accept().await {
             Ok((Kind::Bulk, send, recv)) => {
-                let store = Arc::clone(&store);
+                let serving = serving.clone();
                 tokio::spawn(async move {
-                    if let Err(error) = answer(send, recv, &store).await {
+                    if let Err(error) = answer(send, recv, &serving).await {
                         tracing::debug!(%error, "a request for objects ended early");
                     }
                 });
@@ -37,7 +48,7 @@ async fn serve_peer(connection: Connection, store: Arc<Mutex<Store>>) {
 async fn answer(
     mut send: SendStream,
     mut recv: RecvStream,
-    store: &Mutex<Store>,
+    serving: &Serving,
 ) -> Result<(), NetError> {
     let keys = match recv.recv::<BulkRequest>().await? {
         Some(BulkRequest::Objects(keys)) => keys,
@@ -48,14 +59,68 @@ async fn answer(
         None => return Ok(()),
     };
     for key in keys {
-        let object = store.lock().unwrap_or_else(PoisonError::into_inner).find(&key);
-        match object {
+        match serving.store.find(&key) {
             Some(object) => {
                 send.send(&BulkHeader::Found(object.meta)).await?;
                 send.send_bytes(&object.bytes).await?;
             }
-            None => send.send(&BulkHeader::Missing).await?,
+            None => send_from_file(key, &mut send, serving).await?,
         }
     }
     send.finish().await
+}
+
+/// Sends an object that is not in memory, piece by piece. One that cannot be read is lost: whoever
+/// wanted it sees the stream end early, or bytes that do not have the object's hash.
+async fn send_from_file(
+    key: Key,
+    send: &mut SendStream,
+    serving: &Serving,
+) -> Result<(), NetError> {
+    let store = serving.store.clone();
+    let mut reader = match blocking(move || store.reader(&key)).await {
+        Ok(reader) => reader,
+        Err(LoadError::Missing) => return send.send(&BulkHeader::Missing).await,
+        Err(error) => {
+            serving.tell_lost(key, &error).await;
+            return send.send(&BulkHeader::Missing).await;
+        }
+    };
+    send.send(&BulkHeader::Found(reader.meta())).await?;
+    loop {
+        let (read, rest) = blocking(move || next_piece(reader)).await;
+        match read {
+            Ok(piece) if piece.is_empty() => return Ok(()),
+            Ok(piece) => send.send_bytes(&piece).await?,
+            Err(error) => {
+                serving.tell_lost(key, &error).await;
+                return Err(NetError::Closed(error.to_string()));
+            }
+        }
+        reader = rest;
+    }
+}
+
+fn next_piece(mut reader: Reader) -> (Result<Vec<u8>, LoadError>, Reader) {
+    let mut piece = vec![0; PIECE_BYTES];
+    let read = reader.read(&mut piece).map(|count| {
+        piece.truncate(count);
+        piece
+    });
+    (read, reader)
+}
+
+/// Does what may wait for a disk where that keeps nobody waiting.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+impl Serving {
+    async fn tell_lost(&self, key: Key, error: &LoadError) {
+        tracing::warn!(key = %key, %error, "a spilled object is lost");
+        let _ = self.lost.send(key).await;
+    }
 }

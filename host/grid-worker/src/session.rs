@@ -5,7 +5,7 @@ mod children;
 mod coordination;
 mod plan;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use grid_net::Backoff;
@@ -13,7 +13,7 @@ use grid_proto::coordination::{Coordinated, Operation};
 use grid_proto::message::{Answer as GridAnswer, FromClient, Holder, Query, ToClient};
 use grid_proto::{Attempt, BundleHash, Failure, FailureKind, Key, LeaseId, ObjectMeta, Value};
 use grid_sandbox::{Answer, GridAccess, GridError, NestedCall};
-use grid_store::{Object, Store};
+use grid_store::{LoadError, Object, Store};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::slots::Seats;
@@ -35,6 +35,8 @@ pub(crate) enum Said {
     Waits(Key, Attempt, bool),
     /// It wants a result that another worker holds.
     Fetch { from: Holder, key: Key, reply: oneshot::Sender<Option<Object>> },
+    /// This worker's store has lost an object.
+    Lost(Key),
 }
 
 /// One attempt's line.
@@ -44,7 +46,7 @@ pub(crate) struct Session {
     bundle: BundleHash,
     line: mpsc::Sender<Said>,
     seats: Seats,
-    store: Arc<Mutex<Store>>,
+    store: Store,
     children: Mutex<Children>,
     leases: Mutex<Leases>,
     news: Notify,
@@ -56,7 +58,7 @@ impl Session {
         bundle: BundleHash,
         line: mpsc::Sender<Said>,
         seats: Seats,
-        store: Arc<Mutex<Store>>,
+        store: Store,
     ) -> Self {
         let (children, leases, news) = (Mutex::default(), Mutex::default(), Notify::new());
         Self { key, attempt, bundle, line, seats, store, children, leases, news }
@@ -185,14 +187,14 @@ impl Session {
 
     async fn value(&self, key: Key) -> Result<Value, GridError> {
         self.children().check_held(&[key])?;
-        if let Some(value) = self.at_hand(&key)? {
+        if let Some(value) = self.at_hand(&key).await? {
             return Ok(value);
         }
         self.aside(self.value_from_afar(key)).await?
     }
 
     /// The result, if it came with the news or is in this worker's store.
-    fn at_hand(&self, key: &Key) -> Result<Option<Value>, GridError> {
+    async fn at_hand(&self, key: &Key) -> Result<Option<Value>, GridError> {
         let meta = match self.children().standing(key) {
             Standing::Pending => return Ok(None),
             Standing::Here(value) => return Ok(Some(value)),
@@ -200,15 +202,23 @@ impl Session {
             Standing::Refused(message) => return Err(GridError::Refused(message)),
             Standing::Elsewhere(meta, _) => meta,
         };
-        let object = self.store.lock().unwrap_or_else(PoisonError::into_inner).find(key);
-        Ok(object.filter(|object| object.meta == meta).map(|object| value_of(&object)))
+        // It may have to be read from disk, which keeps no other slot waiting.
+        match self.store.load(key) {
+            Ok(object) => Ok((object.meta == meta).then(|| value_of(&object))),
+            Err(LoadError::Missing) => Ok(None),
+            Err(error) => {
+                tracing::warn!(key = %key, %error, "a spilled object is lost");
+                self.say(Said::Lost(*key)).await?;
+                Ok(None)
+            }
+        }
     }
 
     async fn value_from_afar(&self, key: Key) -> Result<Value, GridError> {
         let mut backoff = Backoff::new(WAIT_FIRST, WAIT_MAX, u64::from(key.0[0]));
         for _ in 0..ROUNDS_MAX {
             self.until(|children| children.has_ended(&key).then_some(())).await;
-            if let Some(value) = self.at_hand(&key)? {
+            if let Some(value) = self.at_hand(&key).await? {
                 return Ok(value);
             }
             let Standing::Elsewhere(meta, holders) = self.children().standing(&key) else {

@@ -15,7 +15,7 @@ use grid_proto::{
 use grid_sandbox::{
     Actor, Argument, Bundle, CallInfo, CallRequest, CancelToken, Engine, GridAccess,
 };
-use grid_store::Object;
+use grid_store::{Object, Store};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::Execution;
@@ -30,8 +30,6 @@ const SPARE_THREADS: usize = 8;
 pub(crate) struct Work {
     pub(crate) execution: Execution,
     pub(crate) bundle: Arc<Bundle>,
-    /// The objects behind the arguments that are keys, in their order.
-    pub(crate) inputs: Vec<Object>,
     pub(crate) limits: Limits,
     pub(crate) cancel: CancelToken,
     /// Its line to the scheduler, if its bundle uses one.
@@ -45,6 +43,8 @@ pub(crate) struct Done {
     pub(crate) key: Key,
     pub(crate) attempt: Attempt,
     pub(crate) outcome: Result<Object, Failure>,
+    /// Inputs that could not be read, so that it never began.
+    pub(crate) lost: Vec<Key>,
     pub(crate) spent: Spent,
     /// What it wrote, as people may read it.
     pub(crate) output: String,
@@ -66,6 +66,7 @@ struct Shared {
     slots: usize,
     waiting_max: usize,
     engine: Engine,
+    store: Store,
     worker: Arc<str>,
     done: mpsc::Sender<Done>,
 }
@@ -92,7 +93,7 @@ impl Slots {
     /// room for everything that is dispatched at once.
     pub(crate) fn start(
         (slots, waiting_max): (usize, usize),
-        engine: &Engine,
+        (engine, store): (&Engine, &Store),
         worker: &str,
         done: &mpsc::Sender<Done>,
     ) -> io::Result<Self> {
@@ -102,6 +103,7 @@ impl Slots {
             slots,
             waiting_max,
             engine: engine.clone(),
+            store: store.clone(),
             worker: worker.into(),
             done: done.clone(),
         }));
@@ -258,21 +260,25 @@ impl Seats {
 
 fn execute(shared: &Shared, mut work: Work) -> Done {
     let actor = work.actor.take();
+    let inputs = match load_inputs(shared, &work.execution) {
+        Ok(inputs) => inputs,
+        Err(lost) => {
+            let message = "an input is not in this worker's store";
+            let failure = Failure::new(FailureKind::LostData, message);
+            return Done { lost, ..Done::without(&work.execution, failure, actor) };
+        }
+    };
     let Execution { key, attempt, task, args, instance, .. } = &work.execution;
-    let mut inputs = work.inputs.iter();
-    let arguments: Option<Vec<_>> = args
+    let mut inputs = inputs.iter();
+    let arguments: Vec<_> = args
         .iter()
-        .map(|arg| match arg {
+        .filter_map(|arg| match arg {
             Arg::Value(value) => Some(Argument::from(value)),
             Arg::Key(_) => inputs
                 .next()
                 .map(|object| Argument { codec: object.meta.codec, bytes: &object.bytes }),
         })
         .collect();
-    let Some(arguments) = arguments else {
-        let failure = Failure::new(FailureKind::LostData, "an input is not in this worker's store");
-        return Done::without(&work.execution, failure, actor);
-    };
     let grid = |session: &Arc<Session>| Arc::clone(session) as Arc<dyn GridAccess>;
     let request = CallRequest {
         bundle: &work.bundle,
@@ -301,24 +307,44 @@ fn execute(shared: &Shared, mut work: Work) -> Done {
             return Done::without(&work.execution, failure, None);
         }
     };
-    let outcome = report.outcome.map(Object::new).map_err(|failure| Failure {
-        site: Some(FailureSite {
-            key: *key,
-            task: format!("{}:{}", task.bundle_name, task.name),
-            worker: shared.worker.to_string(),
-            attempt: *attempt,
-        }),
-        ..failure
-    });
+    let gauge = shared.store.gauge();
+    let outcome =
+        report.outcome.map(|value| Object::new(value, gauge)).map_err(|failure| Failure {
+            site: Some(FailureSite {
+                key: *key,
+                task: format!("{}:{}", task.bundle_name, task.name),
+                worker: shared.worker.to_string(),
+                attempt: *attempt,
+            }),
+            ..failure
+        });
     Done {
         key: *key,
         attempt: *attempt,
         outcome,
+        lost: Vec::new(),
         spent: report.spent,
         output: report.output,
         instance: *instance,
         actor,
     }
+}
+
+/// The objects behind the arguments that are keys, in their order; those that are spilled are read
+/// back here, where only this slot waits for that. Else those that cannot be had.
+fn load_inputs(shared: &Shared, execution: &Execution) -> Result<Vec<Object>, Vec<Key>> {
+    let (mut inputs, mut lost) = (Vec::new(), Vec::new());
+    for arg in &execution.args {
+        let Arg::Key(key) = arg else { continue };
+        match shared.store.load(key) {
+            Ok(object) => inputs.push(object),
+            Err(error) => {
+                tracing::warn!(key = %key, %error, "an input cannot be read");
+                lost.push(*key);
+            }
+        }
+    }
+    if lost.is_empty() { Ok(inputs) } else { Err(lost) }
 }
 
 impl Done {
@@ -328,6 +354,7 @@ impl Done {
             key: execution.key,
             attempt: execution.attempt,
             outcome: Err(failure),
+            lost: Vec::new(),
             spent: Spent::default(),
             output: String::new(),
             instance: execution.instance,

@@ -25,6 +25,7 @@ impl History {
             FromWorker::Register(_)
             | FromWorker::Inspected { .. }
             | FromWorker::Heartbeat { .. }
+            | FromWorker::Paused(_)
             | FromWorker::FromTask { .. }
             | FromWorker::Waits { .. }
             | FromWorker::Withdrawn { .. }

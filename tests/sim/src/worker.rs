@@ -173,6 +173,7 @@ impl SimWorker {
                     descriptors: 1,
                     fetched_bytes: 0,
                     fetching_us: 0,
+                    memory: grid_proto::report::MemoryUse::default(),
                 });
             }
             WorkerEvent::Inspected(bundle) => {

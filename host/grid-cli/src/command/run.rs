@@ -86,8 +86,7 @@ impl Run {
             slots: self.sandbox.slots_or(processors),
             state_dir,
             engine: self.sandbox.engine()?,
-            scheduler: EmbeddedConfig::default().scheduler,
-            listen: None,
+            ..EmbeddedConfig::default()
         })?;
         let client = grid.client().await?;
         self.run_on(&client, output).await

@@ -8,17 +8,19 @@ use clap::Args;
 use grid_client::Client;
 use grid_embedded::{Embedded, EmbeddedConfig};
 use grid_net::Identity;
+use grid_worker::MemoryConfig;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::memory::MemoryArgs;
 use super::scheduler::SchedulingArgs;
 use super::worker::{SandboxArgs, TraitArgs};
 use crate::args::Global;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::reach::default_state_dir;
-use crate::stop;
+use crate::{machine, size, stop};
 
 /// How long the processes of a grid may take to find each other.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -46,6 +48,8 @@ pub(crate) struct Up {
     sandbox: SandboxArgs,
     #[command(flatten)]
     traits: TraitArgs,
+    #[command(flatten)]
+    memory: MemoryArgs,
     #[command(flatten)]
     scheduling: SchedulingArgs,
     /// Stop when standard input closes.
@@ -78,11 +82,12 @@ impl Up {
         }
         drop(client);
         say_ready(output, &processes.running(), self.workers)?;
+        let memory = self.memory.config(self.sandbox.slots_or(1));
         let mut stop = std::pin::pin!(stop::asked(self.stop_with_stdin));
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                ended = processes.next_end() => {
+                ended = processes.next_end(&memory) => {
                     if let Err(error) = processes.replace(ended, &self, global).await {
                         processes.stop().await;
                         return Err(error);
@@ -101,6 +106,11 @@ impl Up {
             slots: self.sandbox.slots_or(1),
             state_dir: self.state_dir.clone().unwrap_or_else(default_state_dir),
             engine: self.sandbox.engine()?,
+            memory: MemoryConfig {
+                // It is that of all of them.
+                watch_process: self.workers == 1,
+                ..self.memory.config(self.sandbox.slots_or(1))
+            },
             scheduler: self.scheduling.config()?,
             listen: Some((self.listen, identity)),
         })?;
@@ -139,6 +149,7 @@ impl Up {
         ];
         args.extend(self.sandbox.to_args());
         args.extend(self.traits.to_args());
+        args.extend(self.memory.to_args());
         args
     }
 }
@@ -175,12 +186,30 @@ struct Processes {
     workers: Vec<Member>,
 }
 
-/// A worker process, and how often it was started anew.
+/// A worker process.
 struct Member {
     number: usize,
-    restarts: u32,
     name: String,
     process: Child,
+    /// Why it was ended from here.
+    killed: Option<String>,
+}
+
+impl Member {
+    /// Beyond this mark the machine may end other processes. The worker itself may be too busy to
+    /// notice, so it is not asked.
+    fn kill_if_too_large(&mut self, memory: &MemoryConfig) {
+        let most = memory.bytes_at(memory.marks.terminate);
+        let held = self.process.id().map_or(0, machine::resident_bytes);
+        if held > most && self.killed.is_none() && self.process.start_kill().is_ok() {
+            self.killed = Some(format!(
+                "it held {} of its {} and was ended, because that is above the mark of {}",
+                size::human(held),
+                size::human(memory.limit_bytes),
+                memory.marks.terminate,
+            ));
+        }
+    }
 }
 
 impl Processes {
@@ -196,7 +225,7 @@ impl Processes {
         };
         let mut processes = Self { address: address.to_owned(), scheduler, workers: Vec::new() };
         for number in 0..up.workers {
-            let member = start_member(number, 0, &processes.address, up, global)?;
+            let member = start_member(number, &processes.address, up, global)?;
             processes.workers.push(member);
         }
         Ok(processes)
@@ -210,9 +239,13 @@ impl Processes {
         }
     }
 
-    /// The next worker that ends, by its place; `None` for the scheduler.
-    async fn next_end(&mut self) -> Option<usize> {
+    /// The next worker that ends, by its place; `None` for the scheduler. A worker that holds more
+    /// memory than it may is ended.
+    async fn next_end(&mut self, memory: &MemoryConfig) -> Option<usize> {
         loop {
+            for worker in &mut self.workers {
+                worker.kill_if_too_large(memory);
+            }
             if matches!(self.scheduler.try_wait(), Ok(Some(_)) | Err(_)) {
                 return None;
             }
@@ -237,14 +270,16 @@ impl Processes {
         };
         let worker = &mut self.workers[place];
         let status = worker.process.wait().await?;
-        eprintln!("{} ended ({status}); starting another", worker.name);
-        // The scheduler would notice its silence; this way its calls run elsewhere at once.
+        let why = worker.killed.take().unwrap_or_else(|| format!("its process ended: {status}"));
+        eprintln!("{}: {why}; starting it anew", worker.name);
+        // The scheduler would notice its silence; this way its calls run elsewhere at once, and its
+        // name is free.
         let client = global.connect_to(&self.address).await?;
-        client.worker_ended(&worker.name).await?;
+        client.worker_ended(&worker.name, &why).await?;
         client.status().await?;
         drop(client);
         tokio::time::sleep(RESTART_WAIT).await;
-        *worker = start_member(worker.number, worker.restarts + 1, &self.address, up, global)?;
+        *worker = start_member(worker.number, &self.address, up, global)?;
         Ok(())
     }
 
@@ -279,18 +314,14 @@ async fn stop_all(children: &mut [&mut Child], deadline: tokio::time::Instant) {
 
 fn start_member(
     number: usize,
-    restarts: u32,
     scheduler: &str,
     up: &Up,
     global: &Global,
 ) -> Result<Member, CliError> {
-    // A successor has a name of its own: the scheduler may not have noticed the death yet.
-    let name = match restarts {
-        0 => format!("worker-{number}"),
-        _ => format!("worker-{number}.{restarts}"),
-    };
+    // A successor has the same name: calls may be pinned to it.
+    let name = format!("worker-{number}");
     let process = spawn(&up.worker_args(&name, scheduler), global, Stdio::null())?;
-    Ok(Member { number, restarts, name, process })
+    Ok(Member { number, name, process, killed: None })
 }
 
 fn spawn(args: &[String], global: &Global, stdout: Stdio) -> Result<Child, CliError> {

@@ -8,6 +8,7 @@ use grid_proto::{Amount, LimitBounds};
 use grid_sandbox::{Compiler, DirGrant, EngineConfig};
 use grid_worker::{Worker, WorkerConfig};
 
+use super::memory::MemoryArgs;
 use crate::args::Global;
 use crate::error::CliError;
 use crate::reach::default_state_dir;
@@ -26,6 +27,8 @@ pub(crate) struct WorkerCommand {
     pub(crate) sandbox: SandboxArgs,
     #[command(flatten)]
     pub(crate) traits: TraitArgs,
+    #[command(flatten)]
+    memory: MemoryArgs,
     /// Stop when standard input closes.
     #[arg(long, hide = true)]
     stop_with_stdin: bool,
@@ -40,10 +43,6 @@ pub(crate) struct TraitArgs {
     /// An abstract resource that calls may take while they run, for instance `GPU=1`.
     #[arg(long = "resource", value_name = "NAME=AMOUNT", value_parser = resource::parse)]
     resources: Vec<(String, Amount)>,
-    /// What inputs and results of calls may hold. By default the machine's memory in proportion to
-    /// the slots.
-    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
-    memory_limit: Option<u64>,
 }
 
 impl TraitArgs {
@@ -55,17 +54,12 @@ impl TraitArgs {
         self.resources.clone()
     }
 
-    pub(crate) fn memory_bytes(&self, slots: usize) -> u64 {
-        self.memory_limit.unwrap_or_else(|| machine::memory_share(slots))
-    }
-
     /// The same options, for a process that is started with them.
     pub(crate) fn to_args(&self) -> Vec<String> {
         let labels = self.labels.iter().map(|label| format!("--label={label}"));
         let resources =
             self.resources.iter().map(|(name, amount)| format!("--resource={name}={amount}"));
-        let memory = self.memory_limit.iter().map(|bytes| format!("--memory-limit={bytes}"));
-        labels.chain(resources).chain(memory).collect()
+        labels.chain(resources).collect()
     }
 }
 
@@ -173,7 +167,7 @@ impl WorkerCommand {
             host: machine::host_name(),
             labels: self.traits.labels(),
             resources: self.traits.resources(),
-            memory_bytes: self.traits.memory_bytes(self.sandbox.slots_or(processors)),
+            memory: self.memory.config(self.sandbox.slots_or(processors)),
             slots: self.sandbox.slots_or(processors),
             engine: self.sandbox.engine()?,
             connect_timeout: global.timeout(),

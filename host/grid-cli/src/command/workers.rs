@@ -44,6 +44,8 @@ impl Workers {
                 "IN HAND",
                 "HELD BACK",
                 "OBJECTS",
+                "SPILLED",
+                "SANDBOXES",
                 "MEMORY",
                 "DESCRIPTORS",
                 "LABELS",
@@ -58,6 +60,16 @@ impl Workers {
     }
 }
 
+/// The process's memory, of how much, and what that means.
+fn memory(worker: &WorkerInfo) -> String {
+    let limit = match worker.memory_bytes {
+        u64::MAX => String::new(),
+        bytes => format!(" of {}", size::human(bytes)),
+    };
+    let paused = if worker.paused { ", paused" } else { "" };
+    format!("{}{limit}{paused}", size::human(worker.resident_bytes))
+}
+
 fn row(worker: &WorkerInfo) -> Vec<String> {
     let resources = worker.resources.iter();
     let resources = resources.map(|(name, used)| format!("{name}={}/{}", used.taken, used.offered));
@@ -69,7 +81,9 @@ fn row(worker: &WorkerInfo) -> Vec<String> {
         worker.in_hand.to_string(),
         worker.held_back.to_string(),
         format!("{} ({})", worker.objects, size::human(worker.object_bytes)),
-        size::human(worker.resident_bytes),
+        format!("{} ({})", worker.memory.spilled, size::human(worker.memory.spilled_bytes)),
+        size::human(worker.memory.sandboxes_bytes),
+        memory(worker),
         worker.descriptors.to_string(),
         worker.labels.join(" "),
         resources.collect::<Vec<_>>().join(" "),

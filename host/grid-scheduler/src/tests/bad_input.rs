@@ -126,6 +126,7 @@ fn a_worker_that_reports_what_cannot_be_is_cut_off_and_its_calls_run_elsewhere()
         descriptors: u32::MAX,
         fetched_bytes: u64::MAX,
         fetching_us: 1,
+        memory: grid_proto::report::MemoryUse::default(),
     };
     for message in [ended(absurd, 1), ended(meta(1), u64::MAX), heartbeat] {
         let mut grid = Grid::new();

@@ -110,7 +110,13 @@ fn pinned(number: u64, name: &str) -> CallSpec {
 }
 
 fn heartbeat() -> FromWorker {
-    FromWorker::Heartbeat { resident_bytes: 0, descriptors: 0, fetched_bytes: 0, fetching_us: 0 }
+    FromWorker::Heartbeat {
+        resident_bytes: 0,
+        descriptors: 0,
+        fetched_bytes: 0,
+        fetching_us: 0,
+        memory: grid_proto::report::MemoryUse::default(),
+    }
 }
 
 #[test]

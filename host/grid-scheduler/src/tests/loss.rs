@@ -21,7 +21,13 @@ fn missing(call: u64, attempt: u32, inputs: &[(u64, u32)]) -> FromWorker {
 
 fn heartbeat() -> FromWorker {
     let (resident_bytes, descriptors) = (7, 3);
-    FromWorker::Heartbeat { resident_bytes, descriptors, fetched_bytes: 0, fetching_us: 0 }
+    FromWorker::Heartbeat {
+        resident_bytes,
+        descriptors,
+        fetched_bytes: 0,
+        fetching_us: 0,
+        memory: grid_proto::report::MemoryUse::default(),
+    }
 }
 
 #[test]

@@ -238,7 +238,7 @@ fn nothing_waits_for_itself() {
 #[test]
 fn a_call_may_not_say_what_is_for_people() {
     let mut grid = parent();
-    let ended = FromClient::WorkerEnded { name: "w1".to_owned() };
+    let ended = FromClient::WorkerEnded { name: "w1".to_owned(), why: "killed".to_owned() };
     grid.speak(1, 1, 0, ended);
     let out = grid.speak(1, 1, 0, FromClient::Cancel { keys: vec![key(1)], force: true });
     assert!(out.cancelled().is_empty());

@@ -185,6 +185,7 @@ impl<'a> World<'a> {
                     descriptors,
                     fetched_bytes,
                     fetching_us,
+                    memory: grid_proto::report::MemoryUse::default(),
                 };
                 self.send(place, vec![beat]);
                 self.after(HEARTBEAT_US, Event::Heartbeat(place));

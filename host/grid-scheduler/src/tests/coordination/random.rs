@@ -188,6 +188,7 @@ fn whatever_happens_in_whatever_order_all_invariants_hold_and_nothing_is_left() 
                     descriptors: 0,
                     fetched_bytes: 0,
                     fetching_us: 0,
+                    memory: grid_proto::report::MemoryUse::default(),
                 },
             );
         }

@@ -1,0 +1,283 @@
+//! Files of one process: each holds one object, is written once, and goes with its last reader.
+//!
+//! A file is written under a name of its own and gets its final one when it is whole. What earlier
+//! processes left in the directory is removed at the start; a lock beside each process's folder
+//! tells those that still run.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use grid_proto::{Codec, Key, ObjectMeta};
+
+const MAGIC: [u8; 8] = *b"GRIDOBJ1";
+/// Magic, key, hash, size, codec, zeros.
+pub(crate) const HEADER_BYTES: usize = 96;
+const PREFIX: &str = "grid-worker-";
+
+/// What the store wants of a disk. Tests bring one that fails.
+pub(crate) trait Disk: Send + Sync + fmt::Debug {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Write + Send>>;
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
+    fn remove(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The real one.
+#[derive(Debug)]
+pub(crate) struct LocalDisk;
+
+impl Disk for LocalDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Write + Send>> {
+        Ok(Box::new(File::create_new(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(File::open(path)?))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+}
+
+/// What the thread that writes is told.
+#[derive(Debug)]
+pub(crate) enum Wake {
+    /// There may be something to write.
+    Look,
+    /// Nobody needs this file any more.
+    Remove(u64),
+    Stop,
+}
+
+/// The files of one store.
+#[derive(Debug)]
+pub(crate) struct Files {
+    parent: PathBuf,
+    /// Made with the first file: most workers never spill.
+    folder: Mutex<Option<Folder>>,
+    disk: Box<dyn Disk>,
+    next: AtomicU64,
+    wake: Sender<Wake>,
+}
+
+/// A folder that is one process's while it lives.
+#[derive(Debug)]
+struct Folder {
+    path: Arc<Path>,
+    lock: PathBuf,
+    /// Held until the process ends.
+    _locked: File,
+}
+
+/// One object in a file. The file goes when this does.
+#[derive(Debug)]
+pub(crate) struct SpillFile {
+    files: Arc<Files>,
+    folder: Arc<Path>,
+    number: u64,
+    key: Key,
+    meta: ObjectMeta,
+}
+
+/// A file that is not whole yet.
+pub(crate) struct Unfinished {
+    files: Arc<Files>,
+    folder: Arc<Path>,
+    number: u64,
+    key: Key,
+    meta: ObjectMeta,
+    file: Box<dyn Write + Send>,
+    whole: bool,
+}
+
+impl Files {
+    /// Files below `parent`, from which those of processes that are gone are removed.
+    pub(crate) fn open(parent: &Path, disk: Box<dyn Disk>, wake: Sender<Wake>) -> Self {
+        if let Err(error) = sweep(parent)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(
+                directory = %parent.display(), %error,
+                "the directory for spilled objects cannot be looked through",
+            );
+        }
+        let (folder, next) = (Mutex::default(), AtomicU64::new(0));
+        Self { parent: parent.to_owned(), folder, disk, next, wake }
+    }
+
+    pub(crate) fn parent(&self) -> &Path {
+        &self.parent
+    }
+
+    fn folder(&self) -> MutexGuard<'_, Option<Folder>> {
+        self.folder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn claimed(&self) -> io::Result<Arc<Path>> {
+        let mut folder = self.folder();
+        if let Some(folder) = &*folder {
+            return Ok(Arc::clone(&folder.path));
+        }
+        fs::create_dir_all(&self.parent)?;
+        let claimed = claim(&self.parent)?;
+        // Others' data: nobody else on this machine reads it.
+        fs::DirBuilder::new().mode(0o700).create(&claimed.path)?;
+        Ok(Arc::clone(&folder.insert(claimed).path))
+    }
+
+    /// A file for an object whose bytes come in pieces.
+    pub(crate) fn begin(self: &Arc<Self>, key: Key, meta: ObjectMeta) -> io::Result<Unfinished> {
+        let folder = self.claimed()?;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let file = self.disk.create(&path(&folder, number, "part"))?;
+        let files = Arc::clone(self);
+        let mut unfinished = Unfinished { files, folder, number, key, meta, file, whole: false };
+        unfinished.write(&header(&key, &meta))?;
+        Ok(unfinished)
+    }
+
+    pub(crate) fn remove(&self, number: u64) {
+        let Some(folder) = self.folder().as_ref().map(|folder| Arc::clone(&folder.path)) else {
+            return;
+        };
+        if let Err(error) = self.disk.remove(&path(&folder, number, "object")) {
+            tracing::debug!(%error, number, "a spilled object's file stays until the next start");
+        }
+    }
+}
+
+fn path(folder: &Path, number: u64, extension: &str) -> PathBuf {
+    folder.join(format!("{number:016x}.{extension}"))
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        if let Some(folder) = self.folder().take() {
+            let _ = fs::remove_dir_all(&folder.path);
+            let _ = fs::remove_file(&folder.lock);
+            // Only if it is empty.
+            let _ = fs::remove_dir(&self.parent);
+        }
+    }
+}
+
+impl Unfinished {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    /// All of it is written.
+    pub(crate) fn finish(mut self) -> io::Result<Arc<SpillFile>> {
+        self.file.flush()?;
+        let (number, key, meta) = (self.number, self.key, self.meta);
+        let (files, folder) = (Arc::clone(&self.files), Arc::clone(&self.folder));
+        files.disk.rename(&path(&folder, number, "part"), &path(&folder, number, "object"))?;
+        self.whole = true;
+        Ok(Arc::new(SpillFile { files, folder, number, key, meta }))
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.whole {
+            let _ = self.files.disk.remove(&path(&self.folder, self.number, "part"));
+        }
+    }
+}
+
+impl SpillFile {
+    /// The bytes, from the first on. The header is verified, the bytes are not.
+    pub(crate) fn open(&self) -> io::Result<Box<dyn Read + Send>> {
+        let mut file = self.files.disk.open(&self.path())?;
+        let mut found = [0; HEADER_BYTES];
+        file.read_exact(&mut found)?;
+        if found != header(&self.key, &self.meta) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is another object's"));
+        }
+        Ok(file)
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        path(&self.folder, self.number, "object")
+    }
+}
+
+impl Drop for SpillFile {
+    fn drop(&mut self) {
+        // Removing a large file takes its time, and whoever lets go of it may have none.
+        if self.files.wake.send(Wake::Remove(self.number)).is_err() {
+            self.files.remove(self.number);
+        }
+    }
+}
+
+fn header(key: &Key, meta: &ObjectMeta) -> [u8; HEADER_BYTES] {
+    let codec = match meta.codec {
+        Codec::Msgpack => 1,
+        Codec::Raw => 2,
+        Codec::Arrow => 3,
+    };
+    let mut header = [0; HEADER_BYTES];
+    let parts: [&[u8]; 5] = [&MAGIC, &key.0, &meta.hash, &meta.size.to_le_bytes(), &[codec]];
+    let mut at = 0;
+    for part in parts {
+        header[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    header
+}
+
+/// A name that no running process has, and the lock that says so.
+fn claim(parent: &Path) -> io::Result<Folder> {
+    let process = std::process::id();
+    for number in 0.. {
+        let name = format!("{PREFIX}{process}-{number}");
+        let lock = parent.join(format!("{name}.lock"));
+        let file = File::options().create(true).append(true).open(&lock)?;
+        // Whoever sweeps may have removed the file between the two.
+        let current = file.try_lock().is_ok()
+            && fs::metadata(&lock).is_ok_and(|now| {
+                file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (now.dev(), now.ino()))
+            });
+        let path = parent.join(name);
+        if current && !path.exists() {
+            return Ok(Folder { path: path.into(), lock, _locked: file });
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Removes the folders of processes that are gone.
+fn sweep(parent: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(parent)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if !name.starts_with(PREFIX) || !name.ends_with(".lock") {
+            continue;
+        }
+        // Another worker that starts may be sweeping too.
+        let Ok(file) = File::options().append(true).open(&path) else { continue };
+        if file.try_lock().is_ok() {
+            let folder = path.with_extension("");
+            if let Err(error) = fs::remove_dir_all(&folder)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(folder = %folder.display(), %error, "an old worker's files stay");
+                continue;
+            }
+            let _ = fs::remove_file(&path);
+        }
+    }
+    Ok(())
+}

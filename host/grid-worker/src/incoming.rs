@@ -1,0 +1,144 @@
+//! Objects on their way in: bounded in bytes together, verified, and kept in memory or, if they are
+//! large, in a file that they are written to as they come.
+
+use std::sync::Arc;
+
+use grid_net::{NetError, RecvStream};
+use grid_proto::{Key, ObjectMeta};
+use grid_store::{Object, Receiver, Store};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
+
+/// What transfers together may hold of a worker's memory.
+const SHARE_MAX: u64 = 10;
+/// Unless that is less.
+const BYTES_MIN: u64 = 16 << 20;
+/// Bytes that one permit stands for.
+const PERMIT_BYTES: u64 = 64 << 10;
+/// Pieces in which large objects are written.
+const PIECE_BYTES: usize = 4 << 20;
+/// Hashing more than this takes longer than the io thread has.
+const HASHED_HERE_MAX: u64 = 256 << 10;
+
+/// Takes objects in for one store. Clones share the bound.
+#[derive(Clone, Debug)]
+pub(crate) struct Incoming {
+    store: Store,
+    permits: Arc<Semaphore>,
+    permits_max: u32,
+}
+
+/// An object that has come whole and unchanged.
+pub(crate) enum Arrived {
+    Object(Object),
+    /// It is in a file, which the store does not know yet.
+    File(Box<Receiver>),
+}
+
+impl Incoming {
+    /// For a store whose worker may hold so many bytes.
+    pub(crate) fn new(store: Store, limit_bytes: u64) -> Self {
+        let bytes = (limit_bytes / SHARE_MAX).max(BYTES_MIN);
+        let permits = bytes / PERMIT_BYTES;
+        let permits_max = u32::try_from(permits).unwrap_or(u32::MAX).min(1 << 28);
+        let permits = Arc::new(Semaphore::new(permits_max as usize));
+        Self { store, permits, permits_max }
+    }
+
+    /// Waits until an object of this size may be asked for: others are on their way too. A larger one
+    /// than all may hold comes alone.
+    pub(crate) async fn room(&self, size: u64) -> OwnedSemaphorePermit {
+        let permits = u32::try_from(size / PERMIT_BYTES).unwrap_or(u32::MAX);
+        let permits = permits.min(self.permits_max);
+        match Arc::clone(&self.permits).acquire_many_owned(permits).await {
+            Ok(permit) => permit,
+            // Nobody closes it.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Reads the bytes of an object off a stream.
+    ///
+    /// # Errors
+    /// When the stream ends early, the bytes are not what they should be, or the disk takes no more.
+    pub(crate) async fn take(
+        &self,
+        key: Key,
+        meta: ObjectMeta,
+        recv: &mut RecvStream,
+    ) -> Result<Arrived, NetError> {
+        if self.store.is_large(meta.size) {
+            return self.take_to_file(key, meta, recv).await;
+        }
+        let size = usize::try_from(meta.size).unwrap_or(usize::MAX);
+        let reserved = self.store.gauge().reserve(meta.size);
+        let bytes = recv.recv_bytes(size).await?;
+        drop(reserved);
+        let gauge = self.store.gauge().clone();
+        let verify = move || Object::verified(meta, bytes, &gauge);
+        let object = match meta.size > HASHED_HERE_MAX {
+            true => spawn_blocking(verify).await.unwrap_or(None),
+            false => verify(),
+        };
+        object.map(Arrived::Object).ok_or_else(|| changed(&key))
+    }
+
+    async fn take_to_file(
+        &self,
+        key: Key,
+        meta: ObjectMeta,
+        recv: &mut RecvStream,
+    ) -> Result<Arrived, NetError> {
+        let store = self.store.clone();
+        let mut receiver = on_disk(move || store.receive(key, meta)).await?;
+        let mut left = meta.size;
+        while left > 0 {
+            let length = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES);
+            let piece = recv.recv_bytes(length).await?;
+            left -= piece.len() as u64;
+            receiver = on_disk(move || receiver.write(&piece).map(|()| receiver)).await?;
+        }
+        match receiver.is_whole() {
+            true => Ok(Arrived::File(Box::new(receiver))),
+            false => Err(changed(&key)),
+        }
+    }
+
+    /// Keeps what has arrived. Says whether it is kept.
+    pub(crate) fn keep(&self, key: Key, arrived: Arrived) -> bool {
+        match arrived {
+            Arrived::Object(object) => {
+                self.store.insert(key, object);
+                true
+            }
+            Arrived::File(receiver) => match self.store.insert_received(*receiver) {
+                Ok(kept) => kept,
+                Err(error) => {
+                    tracing::warn!(key = %key, %error, "a large object could not be kept on disk");
+                    false
+                }
+            },
+        }
+    }
+}
+
+impl Arrived {
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Object(object) => object.meta.size,
+            Self::File(receiver) => receiver.meta().size,
+        }
+    }
+}
+
+fn changed(key: &Key) -> NetError {
+    NetError::NotGrid(format!("object {key} arrived changed"))
+}
+
+/// Does what may wait for a disk where that keeps nobody waiting.
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, NetError> {
+    let done = spawn_blocking(work).await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    done.map_err(NetError::from)
+}
