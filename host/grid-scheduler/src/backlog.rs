@@ -59,6 +59,22 @@ impl Backlog {
         }
     }
 
+    /// Takes one out, of a backlog that nobody is given anything of.
+    pub(crate) fn pop(&mut self) -> Option<CallId> {
+        let popped = match self.by_resources.first_entry() {
+            None => self.without_resources.pop_first(),
+            Some(mut line) => {
+                let popped = line.get_mut().pop_first();
+                if line.get().is_empty() {
+                    line.remove();
+                }
+                popped
+            }
+        };
+        self.len -= usize::from(popped.is_some());
+        popped.map(|(_, id)| id)
+    }
+
     pub(crate) fn contains(
         &self,
         entry: (Priority, CallId),

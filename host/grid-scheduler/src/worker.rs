@@ -132,6 +132,10 @@ impl Worker {
         self.in_hand.len() < 2 * self.waiting.len() + self.slots as usize
     }
 
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        self.labels.iter().chain([&self.name, &self.host])
+    }
+
     fn is_called(&self, name: &str) -> bool {
         self.name == name || self.host == name || self.labels.iter().any(|label| label == name)
     }

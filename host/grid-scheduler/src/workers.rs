@@ -122,7 +122,7 @@ impl Workers {
 
     pub(crate) fn insert(&mut self, id: WorkerId, worker: Worker) {
         self.enter(id, self.ranks(&worker));
-        for name in names(&worker) {
+        for name in worker.names() {
             self.called.entry(name.clone()).or_default().insert(id);
         }
         for name in worker.resources.keys() {
@@ -134,7 +134,7 @@ impl Workers {
     pub(crate) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
         let worker = self.list.remove(&id)?;
         self.leave(id, self.ranks(&worker));
-        for name in names(&worker) {
+        for name in worker.names() {
             forget(&mut self.called, name, id);
         }
         for name in worker.resources.keys() {
@@ -279,10 +279,6 @@ fn last(order: &BTreeSet<Place>, before: Option<Place>, count_max: usize) -> Vec
     let before = before.unwrap_or((u64::MAX, WorkerId(u32::MAX)));
     let rest = order.range(..before).rev();
     rest.chain(order.range(before..).rev()).take(count_max).copied().collect()
-}
-
-fn names(worker: &Worker) -> impl Iterator<Item = &String> {
-    worker.labels.iter().chain([&worker.name, &worker.host])
 }
 
 fn forget(index: &mut BTreeMap<String, BTreeSet<WorkerId>>, name: &str, id: WorkerId) {
