@@ -11,7 +11,9 @@ use std::sync::Arc;
 use grid_proto::{ClientId, Failure, FailureKind, Key};
 
 use crate::call::{CallId, State};
+use crate::config::AT_ONCE_MAX;
 use crate::machine::Scheduler;
+use crate::story::Cause;
 
 /// A request that is under way.
 #[derive(Debug)]
@@ -47,7 +49,7 @@ impl Scheduler {
         let (age, way, reached) = (self.age, Vec::new(), BTreeSet::new());
         self.cancels.push_back(Cancel { client, force, age, roots, way, reached });
         // Few are done with at once.
-        for _ in 0..self.config.turn_calls_max {
+        for _ in 0..AT_ONCE_MAX {
             if !self.cancel_step() {
                 return;
             }
@@ -57,6 +59,7 @@ impl Scheduler {
     /// One step of a cancel. Says whether there was one.
     pub(crate) fn cancel_step(&mut self) -> bool {
         let Some(mut cancel) = self.cancels.pop_front() else { return false };
+        self.story.cause = Cause::Client(cancel.client, "cancel");
         match cancel.way.last_mut() {
             Some((id, from)) => match self.calls[*id].dependents.next_from(*from) {
                 Some(dependent) => {

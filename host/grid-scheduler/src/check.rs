@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use grid_proto::{Amount, WorkerId};
 
 use crate::call::{Call, CallId, Processing, State};
-use crate::counts::Counts;
 use crate::cancel::Cancel;
+use crate::counts::Counts;
 use crate::machine::Scheduler;
 use crate::retry::Retry;
 use crate::submit::{Partial, Starting};

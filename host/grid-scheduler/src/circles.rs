@@ -61,25 +61,38 @@ impl Scheduler {
         client: ClientId,
         wanted: impl Iterator<Item = CallId> + Clone,
     ) -> Option<CallId> {
-        let own = self.sessions.call_of(client)?;
-        let (mut waiting, mut needed) = (Search::default(), Search::default());
-        waiting.add(own, |id| self.waiting_for(id));
+        self.search_circle(client, wanted).0
+    }
+
+    /// The same, and how many steps it took from each end.
+    pub(crate) fn search_circle(
+        &self,
+        client: ClientId,
+        wanted: impl Iterator<Item = CallId> + Clone,
+    ) -> (Option<CallId>, usize) {
         // All that one needs, then all that the next one needs.
         let mut roots = wanted.clone();
-        let mut root = roots.next()?;
+        let (Some(own), Some(mut root)) = (self.sessions.call_of(client), roots.next()) else {
+            return (None, 0);
+        };
+        let (mut waiting, mut needed) = (Search::default(), Search::default());
+        waiting.add(own, |id| self.waiting_for(id));
         needed.add(root, |id| self.needs_of(id));
+        let mut steps = 0;
         while !waiting.way.is_empty() {
             if needed.reached.contains(&own) {
-                return Some(root);
+                return (Some(root), steps);
             }
             if needed.way.is_empty() {
-                root = roots.next()?;
+                let Some(next) = roots.next() else { return (None, steps) };
+                root = next;
                 needed.add(root, |id| self.needs_of(id));
             }
             needed.step(|id| self.needs_of(id));
             waiting.step(|id| self.waiting_for(id));
+            steps += 1;
         }
-        wanted.into_iter().find(|id| waiting.reached.contains(id))
+        (wanted.into_iter().find(|id| waiting.reached.contains(id)), steps)
     }
 
     /// What waits for a call: its dependents, and calls that submitted it.

@@ -20,9 +20,11 @@ impl Scheduler {
             State::Queued { .. } if self.workers.is_empty() => "no worker is connected".to_owned(),
             State::Queued { at, .. } => self.explain_queued(id, call, *at),
             State::Processing(processing) => {
-                let worker = self.workers.of(processing.worker);
-                let name = worker.map_or("?", |worker| worker.name.as_str());
-                if worker.is_some_and(|worker| worker.waiting.contains(&id)) {
+                let Some(worker) = self.workers.of(processing.worker) else {
+                    return "its worker is gone: it is about to start over".to_owned();
+                };
+                let name = &worker.name;
+                if worker.waiting.contains(&id) {
                     let awaited = self.awaited_by(id);
                     let awaited = awaited.as_deref().unwrap_or("calls that it submitted");
                     return format!("waits on `{name}` for {awaited}");

@@ -14,6 +14,7 @@ use crate::check::ensure;
 use crate::machine::Scheduler;
 use crate::mutation::Mutation;
 use crate::placement::meets;
+use crate::story::Cause;
 use crate::worker::Worker;
 
 #[derive(Debug, Default)]
@@ -132,6 +133,7 @@ impl Scheduler {
     pub(crate) fn house_one(&mut self) -> bool {
         let Some(mut look) = self.homeless.looks.pop_front() else { return false };
         let Some(worker) = self.workers.of(look.worker) else { return true };
+        self.story.cause = Cause::Worker(look.worker, "may run it");
         let mut housed = None;
         match self.homeless.next_line(&look) {
             Some((needs, (_, id))) if meets(worker, Some(&needs), !needs.prefer) => {

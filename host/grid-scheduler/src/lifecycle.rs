@@ -53,12 +53,12 @@ impl Scheduler {
             ("submissions", Scheduler::end_submission),
             ("its inputs", Scheduler::tell_a_reader),
             ("a failed input", Scheduler::fail_a_reader),
-            ("a worker came back", Scheduler::adopt_one),
-            ("a worker is gone", Scheduler::lose_one),
+            ("turn", Scheduler::adopt_one),
+            ("turn", Scheduler::lose_one),
             ("a worker has changed", Scheduler::rehouse_one),
-            ("a worker has come", Scheduler::house_one),
-            ("cancelled", Scheduler::cancel_step),
-            ("asked to run again", Scheduler::retry_step),
+            ("turn", Scheduler::house_one),
+            ("turn", Scheduler::cancel_step),
+            ("turn", Scheduler::retry_step),
         ];
         let mut done = 0;
         while done < self.config.turn_calls_max.max(1) && self.has_leftovers() {

@@ -12,9 +12,11 @@ use grid_proto::{Key, ObjectMeta, WorkerId};
 use crate::backlog::Backlog;
 use crate::call::{CallId, Queue, State};
 use crate::check::ensure;
+use crate::config::AT_ONCE_MAX;
 use crate::machine::Scheduler;
 use crate::mutation::Mutation;
 use crate::outcome::Leaving;
+use crate::story::Cause;
 use crate::worker::Worker;
 
 /// What is still to be done about workers.
@@ -85,11 +87,18 @@ impl Scheduler {
         if !self.mutated(Mutation::BacklogNotRehoused) {
             self.rehouse_later(id, std::mem::take(&mut worker.backlog));
         }
-        let Worker { name, in_hand, mut holds, .. } = worker;
+        let Worker { name, mut in_hand, mut holds, .. } = worker;
         if self.mutated(Mutation::HolderKept) {
             holds.clear();
         }
-        self.lost.gone.push_back(Gone { id, name, in_hand, executing, holds });
+        // As a rule it had few in hand: they are done with at once.
+        for _ in 0..AT_ONCE_MAX {
+            let Some(call) = in_hand.pop_first() else { break };
+            self.lose_attempt(call, id, &name, executing.contains(&call));
+        }
+        if !in_hand.is_empty() || !holds.is_empty() {
+            self.lost.gone.push_back(Gone { id, name, in_hand, executing, holds });
+        }
         self.reassign_inspections(id);
     }
 
@@ -125,6 +134,7 @@ impl Scheduler {
         if gone.in_hand.is_empty() && gone.holds.is_empty() {
             self.lost.gone.pop_front();
         }
+        self.story.cause = Cause::Worker(worker, "is gone");
         if let Some(id) = in_hand {
             self.lose_attempt(id, worker, &name, charged);
         }
@@ -174,7 +184,9 @@ impl Scheduler {
         let (worker, next) = (*worker, results.next());
         if results.len() == 0 {
             self.lost.brought.pop_front();
+            self.workers.change(worker, |worker| worker.arriving = false);
         }
+        self.story.cause = Cause::Worker(worker, "connected");
         if let Some((key, meta)) = next
             && self.workers.of(worker).is_some()
             && !self.adopt_replica(worker, key, meta)

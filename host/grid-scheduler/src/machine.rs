@@ -10,8 +10,8 @@ use crate::backlog::Backlog;
 use crate::balance::Rounds;
 use crate::bundles::Bundles;
 use crate::call::{CallId, State};
-use crate::cancel::Cancel;
 use crate::calls::Calls;
+use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::config::{Config, Now};
 use crate::coordination::Coordination;
@@ -322,6 +322,7 @@ impl Scheduler {
                 labels: registration.labels,
                 resources: registration.resources.into_iter().collect(),
                 taken: BTreeMap::new(),
+                arriving: !registration.holds.is_empty(),
                 memory_bytes: registration.memory_bytes,
                 in_hand: BTreeSet::new(),
                 waiting: BTreeSet::new(),

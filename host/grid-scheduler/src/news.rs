@@ -70,6 +70,11 @@ impl News {
         self.heard.len() + self.failed.len()
     }
 
+    /// Some failure has not yet taken all along.
+    pub(crate) fn is_failing(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
     /// Some call may be queued whose input is gone.
     pub(crate) fn is_incomplete(&self) -> bool {
         !self.heard.is_empty()

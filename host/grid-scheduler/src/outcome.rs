@@ -151,9 +151,6 @@ impl Scheduler {
             return false;
         };
         match &self.calls[id].state {
-            // It has computed it once more since it came.
-            State::Memory { holders, .. } if holders.contains(&worker) => true,
-            State::Processing(processing) if processing.worker == worker => true,
             State::Memory { meta: known, .. } => {
                 let same = *known == meta;
                 if same {

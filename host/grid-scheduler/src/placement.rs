@@ -101,6 +101,9 @@ impl Scheduler {
         if self.actors.is_method(id) {
             return self.line_up(id);
         }
+        if let Some(needs) = self.calls[id].needs() {
+            self.workers.expect(needs);
+        }
         let at = match self.find_home(id) {
             Ok(at) => at,
             Err(failure) => return self.fail(id, Arc::new(failure)),

@@ -63,6 +63,7 @@ impl Scheduler {
             let others = |names_matter: bool, free: &[_]| {
                 self.workers.first_to_start(needs, |other, worker| {
                     other != avoids
+                        && !worker.arriving
                         && suits(worker, needs, names_matter, bytes)
                         && worker.has_free(free)
                 })

@@ -9,14 +9,18 @@ use grid_proto::message::{Answer, Refusal, ToClient};
 use grid_proto::{ClientId, FailureKind, Key, RequestId};
 
 use crate::call::{CallId, State};
+use crate::config::AT_ONCE_MAX;
 use crate::machine::Scheduler;
 use crate::mutation::Mutation;
+use crate::story::Cause;
 
 /// A request that is under way.
 #[derive(Debug)]
 pub(crate) struct Retry {
     client: ClientId,
     request: RequestId,
+    /// What failed before it was asked for has not yet taken all along.
+    early: bool,
     /// Calls that it has still to look at, with what they need.
     asked: Vec<CallId>,
     /// The failed ones of them, and the failed calls that depend on those.
@@ -61,6 +65,7 @@ impl Scheduler {
         self.retries.push_back(Retry {
             client,
             request,
+            early: true,
             asked,
             failed: BTreeSet::new(),
             open: VecDeque::new(),
@@ -69,11 +74,24 @@ impl Scheduler {
             started_below: 0,
             keys: Vec::new(),
         });
+        // Few are done with at once.
+        for _ in 0..AT_ONCE_MAX {
+            if !self.retry_step() {
+                return;
+            }
+        }
     }
 
     /// One step of a retry. Says whether there was one.
     pub(crate) fn retry_step(&mut self) -> bool {
         let Some(mut retry) = self.retries.pop_front() else { return false };
+        self.story.cause = Cause::Client(retry.client, "retry");
+        retry.early &= self.news.is_failing();
+        let below = retry.open.front().filter(|_| retry.asked.is_empty());
+        if retry.early || below.is_some_and(|id| self.will_fail(CallId(u32::MAX), *id)) {
+            self.retries.push_back(retry);
+            return self.fail_a_reader();
+        }
         let next = |place: u32| retry.failed.range(CallId(place)..).next().copied();
         if let Some(id) = retry.asked.pop() {
             self.look_above(&mut retry, id);
