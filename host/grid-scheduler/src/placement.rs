@@ -238,7 +238,7 @@ impl Scheduler {
         self.place_elsewhere(&mut touched);
         self.place_methods(&mut touched);
         let mut refused = 0;
-        while refused < self.config.turn_calls_max
+        while refused < self.config.turn_calls_max.max(1)
             && let Some(worker) = self.next_to_fill()
             && let Some(id) = self.next_for(worker)
         {

@@ -328,6 +328,16 @@ impl Workers {
         if groups.iter().map(|group| group.len()).sum::<usize>() <= LOOKED_THROUGH_MAX {
             return Groups::Few(groups.into_iter().flatten().copied().collect());
         }
+        let known = match resource {
+            Some((name, _)) if !by_name => self.offers.contains_key(name),
+            Some(_) | None => {
+                let mut called = needs.any_of.iter().filter(|name| self.called.contains_key(*name));
+                called.all(|name| self.named.contains_key(name))
+            }
+        };
+        if !known {
+            return Groups::All;
+        }
         let crowds = match resource {
             Some((name, amount)) if !by_name => {
                 let offers = self.offers.get(name).into_iter();
@@ -338,10 +348,10 @@ impl Workers {
         Groups::Crowds(crowds)
     }
 
-    /// Calls of these needs are about to be placed: from now on workers that could meet them are kept in
-    /// the order of their starts, if they are many.
+    /// Calls of these needs are about to be placed: from now on workers that could meet them are kept
+    /// in the order of their starts, if they are many.
     pub(crate) fn expect(&mut self, needs: &Needs) {
-        if let Groups::Few(_) | Groups::All = self.groups(needs) {
+        if matches!(self.groups(needs), Groups::Few(_)) {
             return;
         }
         let place = |id: &WorkerId| (self.list[id].start_us(), *id);
