@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
+use std::ops::Bound::{Excluded, Included};
 use std::sync::Arc;
 
 use grid_proto::{Amount, Priority};
@@ -13,7 +14,7 @@ use crate::call::CallId;
 pub(crate) type Line = BTreeSet<(Priority, CallId)>;
 
 /// What the calls of a line take.
-type Taken = Arc<Vec<(String, Amount)>>;
+type Taken = Arc<[(String, Amount)]>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
@@ -64,7 +65,7 @@ impl Backlog {
         resources: &[(String, Amount)],
         change: impl FnOnce(&mut Line) -> T,
     ) -> T {
-        let taken = Arc::new(resources.to_vec());
+        let taken: Taken = resources.into();
         let line = self.by_resources.entry(Arc::clone(&taken)).or_default();
         let before = line.first().copied();
         let changed = change(line);
@@ -99,7 +100,7 @@ impl Backlog {
     ) -> bool {
         let line = match resources.is_empty() {
             true => Some(&self.without_resources),
-            false => self.by_resources.get(&resources.to_vec()),
+            false => self.by_resources.get(resources),
         };
         line.is_some_and(|line| line.contains(&entry))
     }
@@ -121,9 +122,9 @@ impl Backlog {
         let fits = |taken: &Taken| taken.iter().all(|(name, amount)| free(name) >= *amount);
         let mut in_order = self.heads.iter();
         let mut fitting = offered.flat_map(|name| {
-            let from = vec![(name.clone(), Amount(0))];
-            let more = vec![(name.clone(), Amount(free(name).0.saturating_add(1)))];
-            self.by_resources.range::<Vec<_>, _>(from..more)
+            let from = [(name.clone(), Amount(0))];
+            let more = [(name.clone(), Amount(free(name).0.saturating_add(1)))];
+            self.by_resources.range::<[_], _>((Included(&from[..]), Excluded(&more[..])))
         });
         let mut best = without;
         loop {
@@ -149,7 +150,7 @@ impl Backlog {
 
     /// Each line with what its calls take; first the line of those that take nothing.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&[(String, Amount)], &Line)> {
-        let taking = self.by_resources.iter().map(|(resources, line)| (resources.as_slice(), line));
+        let taking = self.by_resources.iter().map(|(resources, line)| (&**resources, line));
         iter::once((&[][..], &self.without_resources)).chain(taking)
     }
 

@@ -15,6 +15,9 @@ use crate::config::AT_ONCE_MAX;
 use crate::machine::Scheduler;
 use crate::story::Cause;
 
+/// Places that a step lets go of when a request is done.
+const FORGOTTEN_PER_STEP: usize = 16;
+
 /// A request that is under way.
 #[derive(Debug)]
 pub(crate) struct Cancel {
@@ -82,7 +85,13 @@ impl Scheduler {
                     self.calls[root].staged -= 1;
                     self.release_unwanted(root);
                 }
-                None => return true,
+                // A million at once would take long to let go of.
+                None if cancel.reached.pop_first().is_none() => return true,
+                None => {
+                    for _ in 1..FORGOTTEN_PER_STEP {
+                        cancel.reached.pop_first();
+                    }
+                }
             },
         }
         self.cancels.push_back(cancel);

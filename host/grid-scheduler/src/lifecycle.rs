@@ -12,6 +12,9 @@ use crate::machine::Scheduler;
 use crate::mutation::Mutation;
 use crate::story::Cause;
 
+/// Does a little of what is left to do; says whether there was something.
+type Step = fn(&mut Scheduler) -> bool;
+
 impl Scheduler {
     /// The only writer of a call's state.
     pub(crate) fn set_state(&mut self, id: CallId, state: State) {
@@ -45,7 +48,7 @@ impl Scheduler {
     /// Does a turn's share of what was begun: one step of each kind in turn, so that none waits until
     /// all of another is done.
     pub(crate) fn go_on(&mut self) {
-        const STEPS: [(&str, fn(&mut Scheduler) -> bool); 13] = [
+        const STEPS: [(&str, Step); 13] = [
             ("submissions", Scheduler::start_one),
             ("nobody wants it", Scheduler::release_one),
             ("a client is gone", Scheduler::forget_departed),

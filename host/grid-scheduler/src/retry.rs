@@ -28,16 +28,15 @@ pub(crate) struct Retry {
     /// Those of which the dependents are still to be looked at, from a place on of the first.
     open: VecDeque<CallId>,
     from: u32,
-    /// Those below these places have forgotten their failure, and have started.
+    /// Those below this place have forgotten their failure.
     reset_below: u32,
-    started_below: u32,
     keys: Vec<Key>,
 }
 
 impl Retry {
     /// Calls that must not be forgotten meanwhile.
     pub(crate) fn staged(&self) -> impl Iterator<Item = &CallId> {
-        self.asked.iter().chain(self.failed.range(CallId(self.started_below)..))
+        self.asked.iter().chain(&self.failed)
     }
 }
 
@@ -71,7 +70,6 @@ impl Scheduler {
             open: VecDeque::new(),
             from: 0,
             reset_below: 0,
-            started_below: 0,
             keys: Vec::new(),
         });
         // Few are done with at once.
@@ -92,7 +90,7 @@ impl Scheduler {
             self.retries.push_back(retry);
             return self.fail_a_reader();
         }
-        let next = |place: u32| retry.failed.range(CallId(place)..).next().copied();
+        let next = retry.failed.range(CallId(retry.reset_below)..).next().copied();
         if let Some(id) = retry.asked.pop() {
             self.look_above(&mut retry, id);
         } else if let Some(id) = retry.open.front() {
@@ -109,14 +107,13 @@ impl Scheduler {
                     retry.from = 0;
                 }
             }
-        } else if let Some(id) = next(retry.reset_below) {
+        } else if let Some(id) = next {
             retry.reset_below = id.0 + 1;
             if self.has_failed(id) {
                 retry.keys.push(self.calls[id].key);
                 self.reset_failed(id);
             }
-        } else if let Some(id) = next(retry.started_below) {
-            retry.started_below = id.0 + 1;
+        } else if let Some(id) = retry.failed.pop_first() {
             self.calls[id].staged -= 1;
             if self.has_failed(id) {
                 // Somebody else started it before all inputs had forgotten their failure.
