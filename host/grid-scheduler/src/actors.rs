@@ -214,6 +214,9 @@ impl Scheduler {
                 self.fail(next, failure);
                 continue;
             }
+            if !self.is_ready(next) {
+                continue;
+            }
             let Some(worker) = self.calls[actor].holders().first().copied() else { continue };
             self.assign(next, worker);
             touched.insert(worker);

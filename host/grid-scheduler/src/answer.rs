@@ -102,7 +102,7 @@ impl Scheduler {
         };
         self.workers.set_resources(id, resources);
         self.rehouse_all_of(id);
-        self.house_the_homeless();
+        self.look_for_homeless(id);
         Answer::Workers(self.worker_infos())
     }
 

@@ -67,7 +67,8 @@ impl Scheduler {
                     return;
                 }
                 self.rounds.thief = Some(thief);
-                if let Some(id) = self.worth_stealing(thief.1, &mut looks) {
+                let found = self.worth_stealing(thief.1, &mut looks);
+                if let Some(id) = found.filter(|id| self.is_ready(*id)) {
                     self.dequeue(id);
                     self.assign(id, thief.1);
                     touched.insert(thief.1);

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::dependents::Dependents;
 
 /// A call's place in the arena.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct CallId(pub(crate) u32);
 
 /// A node of the graph. A million of them are held: what few calls need is in [`Wishes`].

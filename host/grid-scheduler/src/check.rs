@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use grid_proto::{Amount, WorkerId};
 
 use crate::call::{Call, CallId, Processing, State};
+use crate::cancel::Cancel;
 use crate::counts::Counts;
 use crate::machine::Scheduler;
+use crate::retry::Retry;
 use crate::submit::{Partial, Starting};
 use crate::worker::Worker;
 
@@ -38,7 +40,8 @@ impl Scheduler {
             }
         }
         let backlogs: usize = self.workers.iter().map(|(_, worker)| worker.backlog.len()).sum();
-        let held_back = self.unbound.len() + self.homeless.len() + backlogs + self.lined_up();
+        let held_back = self.unbound.len() + self.homeless.len() + backlogs + self.adrift();
+        let held_back = held_back + self.lined_up();
         ensure(queued == held_back, "the queues hold other calls")?;
         ensure(withdrawing == self.withdrawing, "calls that are asked back are miscounted")?;
         ensure(counts.total() == self.counts.total(), "calls by state are miscounted")?;
@@ -62,9 +65,11 @@ impl Scheduler {
             }
             ensure(bytes == worker.held_bytes, &format!("{name}: held bytes"))?;
         }
-        ensure(in_hand.is_empty(), "a call is processing on a worker that is gone")?;
+        self.check_losses(&in_hand)?;
+        self.check_news()?;
+        self.check_homeless()?;
         for (id, client) in &self.clients {
-            for wanted in &client.wants {
+            for wanted in client.wants.keys() {
                 ensure(self.calls.contains(*wanted), "a client wants a forgotten call")?;
                 let listed = self.calls[*wanted].clients.contains(id);
                 ensure(listed, "a wanted call does not list its client")?;
@@ -90,6 +95,8 @@ impl Scheduler {
         let staged =
             open.flat_map(Partial::staged).chain(self.starting.iter().flat_map(Starting::staged));
         let staged = staged.chain(self.started.iter().flat_map(|staged| staged.as_slice()));
+        let asked = self.cancels.iter().flat_map(Cancel::staged);
+        let staged = staged.chain(asked).chain(self.retries.iter().flat_map(Retry::staged));
         let mut counted = BTreeMap::<CallId, u32>::new();
         for id in staged {
             *counted.entry(*id).or_default() += 1;
@@ -116,7 +123,7 @@ impl Scheduler {
             let departed = || self.departed.iter().find(|(departed, _)| departed == client);
             let wants = self.clients.get(client).map(|known| &known.wants);
             let wants = wants.or_else(|| departed().map(|(_, wants)| wants));
-            let wants = wants.is_some_and(|wants| wants.contains(&id));
+            let wants = wants.is_some_and(|wants| wants.contains_key(&id));
             ensure(wants, "a client does not know that it wants it")?;
         }
         self.check_state(id, call)?;
@@ -124,11 +131,11 @@ impl Scheduler {
             let kept = call.is_wanted() || call.staged > 0 || self.to_release.contains(&id);
             ensure(kept || self.actors.is_needed(id), "nobody wants it")?;
         }
-        ensure(!self.waits_in_vain(call), "an input will never come")
+        ensure(!self.waits_in_vain(id, call), "an input will never come")
     }
 
     fn check_state(&self, id: CallId, call: &Call) -> Result<(), String> {
-        let missing = call.dependencies.iter().filter(|id| !self.calls[**id].in_memory()).count();
+        let missing = self.missing_of(id, call);
         match &call.state {
             State::Released => {
                 let starts = self.to_start.contains(&id) || call.staged > 0;
@@ -146,15 +153,12 @@ impl Scheduler {
                 ensure(self.is_listed(id, call, *at), "in no queue")?;
             }
             State::Processing(Processing { worker, .. }) => {
-                let known = self.workers.of(*worker).is_some_and(|w| w.in_hand.contains(&id));
-                ensure(known, "its worker does not have it in hand")?;
+                ensure(self.is_in_hand(id, *worker), "its worker does not have it in hand")?;
             }
             State::Memory { holders, .. } => {
                 ensure(!holders.is_empty(), "in memory on no worker")?;
-                for holder in holders {
-                    let lists = self.workers.of(*holder).is_some_and(|w| w.holds.contains(&id));
-                    ensure(lists, "a holder does not list it")?;
-                }
+                let lists = |holder: &WorkerId| self.is_held(id, *holder);
+                ensure(holders.iter().all(lists), "a holder does not list it")?;
             }
             State::Erred(_) => {}
         }
@@ -162,10 +166,10 @@ impl Scheduler {
     }
 
     /// It is active and on no worker, and an input is neither there nor on its way.
-    fn waits_in_vain(&self, call: &Call) -> bool {
+    fn waits_in_vain(&self, id: CallId, call: &Call) -> bool {
         let on_its_way = |input: &CallId| match self.calls[*input].state {
-            State::Released => self.to_start.contains(input),
-            State::Erred(_) => false,
+            State::Released => self.to_start.contains(input) || self.calls[*input].staged > 0,
+            State::Erred(_) => self.will_fail(id, *input),
             _ => true,
         };
         let on_worker = call.processing().is_some();

@@ -1,14 +1,14 @@
 //! Clients as the machine sees them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::call::CallId;
 use crate::submit::Partial;
 
 #[derive(Debug, Default)]
 pub(crate) struct Client {
-    /// Calls on which it holds futures.
-    pub(crate) wants: BTreeSet<CallId>,
+    /// Calls on which it holds futures, with the age of the last submission that named each.
+    pub(crate) wants: BTreeMap<CallId, u64>,
     /// A submission of which more is to come.
     pub(crate) partial: Option<Partial>,
     /// What follows belongs to a submission that was refused already.

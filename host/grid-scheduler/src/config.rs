@@ -10,6 +10,10 @@ impl Now {
     }
 }
 
+/// Steps that an event takes itself of what is otherwise done in turns, so that what is small is done
+/// with as a whole: some hundred microseconds.
+pub(crate) const AT_ONCE_MAX: usize = 256;
+
 /// What an operator may set.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -68,6 +68,37 @@ impl Dependents {
         few.into_iter().flatten().chain(many.into_iter().flat_map(|many| many.iter())).copied()
     }
 
+    pub(crate) fn contains(&self, id: CallId) -> bool {
+        match self {
+            Self::Few(few) => few.contains(&id),
+            Self::Many(many) => many.contains(&id),
+        }
+    }
+
+    /// So few that whoever goes through them goes through all at once.
+    pub(crate) fn are_few(&self) -> bool {
+        match self {
+            Self::Few(_) => true,
+            Self::Many(_) => false,
+        }
+    }
+
+    /// The first that is not before this place of the arena.
+    pub(crate) fn next_from(&self, place: u32) -> Option<CallId> {
+        match self {
+            Self::Few(few) => few.iter().copied().filter(|id| id.0 >= place).min(),
+            Self::Many(many) => many.range(CallId(place)..).next().copied(),
+        }
+    }
+
+    /// The last that is before this place of the arena.
+    pub(crate) fn last_before(&self, place: u32) -> Option<CallId> {
+        match self {
+            Self::Few(few) => few.iter().copied().filter(|id| id.0 < place).max(),
+            Self::Many(many) => many.range(..CallId(place)).next_back().copied(),
+        }
+    }
+
     pub(crate) fn to_list(&self) -> SmallVec<[CallId; 4]> {
         self.iter().collect()
     }

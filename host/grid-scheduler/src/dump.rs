@@ -50,6 +50,10 @@ impl Scheduler {
             ("to_release", self.to_release.len()),
             ("starting", self.starting.len()),
             ("started", self.started.len()),
+            ("news", self.news.len()),
+            ("lost", self.lost.len()),
+            ("cancels", self.cancels.len()),
+            ("retries", self.retries.len()),
             ("withdrawing", self.withdrawing),
         ]);
         Dump {

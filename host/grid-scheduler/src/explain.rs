@@ -12,7 +12,7 @@ impl Scheduler {
         match &call.state {
             State::Released if call.is_wanted() => "is about to start".to_owned(),
             State::Released if call.staged > 0 => {
-                "belongs to a submission that is still under way".to_owned()
+                "belongs to a submission or request that is still under way".to_owned()
             }
             State::Memory { .. } if self.actors.is_actor(id) => self.explain_actor(id),
             State::Released => "kept because others may need it computed again".to_owned(),
@@ -20,9 +20,11 @@ impl Scheduler {
             State::Queued { .. } if self.workers.is_empty() => "no worker is connected".to_owned(),
             State::Queued { at, .. } => self.explain_queued(id, call, *at),
             State::Processing(processing) => {
-                let worker = self.workers.of(processing.worker);
-                let name = worker.map_or("?", |worker| worker.name.as_str());
-                if worker.is_some_and(|worker| worker.waiting.contains(&id)) {
+                let Some(worker) = self.workers.of(processing.worker) else {
+                    return "its worker is gone: it is about to start over".to_owned();
+                };
+                let name = &worker.name;
+                if worker.waiting.contains(&id) {
                     let awaited = self.awaited_by(id);
                     let awaited = awaited.as_deref().unwrap_or("calls that it submitted");
                     return format!("waits on `{name}` for {awaited}");
@@ -67,7 +69,9 @@ impl Scheduler {
                 format!("{ahead}{more} calls are before it; it goes to the first worker with room")
             }
             Queue::Of(worker) => {
-                let Some(worker) = self.workers.of(worker) else { return String::new() };
+                let Some(worker) = self.workers.of(worker) else {
+                    return "its worker is gone: it is about to be placed anew".to_owned();
+                };
                 let resources = call.needs().map_or(&[][..], |needs| &needs.resources);
                 let why = match worker.has_free(resources) {
                     true => "has no room yet",

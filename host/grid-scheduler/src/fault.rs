@@ -4,7 +4,7 @@
 //!
 //! They are found where a step meets what cannot be, and by a walk over a few calls in each turn.
 
-use grid_proto::Key;
+use grid_proto::{Key, WorkerId};
 
 use crate::call::{Call, CallId, Processing, Queue, State};
 use crate::check::ensure;
@@ -64,7 +64,7 @@ impl Scheduler {
         ensure(self.calls.find(&call.key) == Some(id), "the index does not find it")?;
         let known = call.dependencies.iter().all(|input| self.calls.contains(*input));
         ensure(known, "an input is forgotten")?;
-        let missing = call.dependencies.iter().filter(|id| !self.calls[**id].in_memory()).count();
+        let missing = self.missing_of(id, call);
         match &call.state {
             State::Released | State::Erred(_) => Ok(()),
             State::Waiting { missing: counted } => {
@@ -76,13 +76,12 @@ impl Scheduler {
                 ensure(self.is_listed(id, call, *at), "in no queue")
             }
             State::Processing(Processing { worker, .. }) => {
-                let known = self.workers.of(*worker).is_some_and(|w| w.in_hand.contains(&id));
-                ensure(known, "its worker does not have it in hand")
+                ensure(self.is_in_hand(id, *worker), "its worker does not have it in hand")
             }
             State::Memory { holders, .. } => {
                 ensure(!holders.is_empty(), "in memory on no worker")?;
-                let lists = |holder| self.workers.of(holder).is_some_and(|w| w.holds.contains(&id));
-                ensure(holders.iter().copied().all(lists), "a holder does not list it")
+                let lists = |holder: &WorkerId| self.is_held(id, *holder);
+                ensure(holders.iter().all(lists), "a holder does not list it")
             }
         }
     }
@@ -92,12 +91,42 @@ impl Scheduler {
         let entry = (call.priority, id);
         match at {
             Queue::Any => self.unbound.contains(&entry),
-            Queue::Nowhere => self.homeless.contains(&entry),
+            Queue::Nowhere => self.homeless.contains(entry, call.needs()),
             Queue::Line => self.actors.is_method(id),
-            Queue::Of(worker) => self.workers.of(worker).is_some_and(|worker| {
+            Queue::Of(worker) => {
                 let resources = call.needs().map_or(&[][..], |needs| &needs.resources);
-                worker.backlog.contains(entry, resources)
-            }),
+                let mut adrift = self.lost.held_back_for(worker);
+                self.is_in_backlog(id, call, worker)
+                    || adrift.any(|backlog| backlog.contains(entry, resources))
+            }
         }
+    }
+
+    pub(crate) fn is_in_backlog(&self, id: CallId, call: &Call, worker: WorkerId) -> bool {
+        let resources = call.needs().map_or(&[][..], |needs| &needs.resources);
+        let worker = self.workers.of(worker);
+        worker.is_some_and(|worker| worker.backlog.contains((call.priority, id), resources))
+    }
+
+    /// A worker has it in hand, or had when it was lost.
+    pub(crate) fn is_in_hand(&self, id: CallId, worker: WorkerId) -> bool {
+        match self.workers.of(worker) {
+            Some(worker) => worker.in_hand.contains(&id),
+            None => self.lost.had_in_hand(worker, id),
+        }
+    }
+
+    /// A worker holds its result, or did when it was lost.
+    pub(crate) fn is_held(&self, id: CallId, worker: WorkerId) -> bool {
+        match self.workers.of(worker) {
+            Some(worker) => worker.holds.contains(&id),
+            None => self.lost.held(worker, id),
+        }
+    }
+
+    /// Inputs that a call counts as missing.
+    pub(crate) fn missing_of(&self, id: CallId, call: &Call) -> usize {
+        let missing = |input: &&CallId| !self.counts_as_there(id, **input);
+        call.dependencies.iter().filter(missing).count()
     }
 }

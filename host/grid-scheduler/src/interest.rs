@@ -1,7 +1,5 @@
 //! Who wants what: futures that come and go, cancel, clients that leave.
 
-use std::collections::BTreeSet;
-
 use grid_proto::{ClientId, Key, WorkerId};
 
 use crate::call::{CallId, State};
@@ -12,7 +10,7 @@ impl Scheduler {
     /// A client holds a future on this call from now on. Says whether it did not before.
     pub(crate) fn add_interest(&mut self, client: ClientId, id: CallId) -> bool {
         let Some(known) = self.clients.get_mut(&client) else { return false };
-        known.wants.insert(id);
+        known.wants.insert(id, self.age);
         let clients = &mut self.calls[id].clients;
         let newly = !clients.contains(&client);
         if newly {
@@ -76,7 +74,7 @@ impl Scheduler {
     /// Drops one interest of a client that is gone. Says whether there was one.
     pub(crate) fn forget_departed(&mut self) -> bool {
         let Some((client, wants)) = self.departed.front_mut() else { return false };
-        let (client, next) = (*client, wants.pop_first());
+        let (client, next) = (*client, wants.pop_first().map(|(id, _)| id));
         if wants.is_empty() {
             self.departed.pop_front();
         }
@@ -87,45 +85,6 @@ impl Scheduler {
             self.release_unwanted(id);
         }
         true
-    }
-
-    /// Drops interest in calls and in all that depends on them; what nobody wants then stops. With
-    /// `force`, what is kept under a name fails as cancelled, and keeps its name.
-    pub(crate) fn on_cancel(&mut self, client: ClientId, keys: &[Key], force: bool) {
-        let roots: Vec<_> = keys.iter().filter_map(|key| self.calls.find(key)).collect();
-        let affected = self.with_dependents(roots);
-        for id in &affected {
-            let interested = match force {
-                true => self.calls[*id].clients.to_vec(),
-                false => vec![client],
-            };
-            for other in interested {
-                if self.drop_interest(other, *id) && !self.has_ended(*id) {
-                    self.announce_cancelled(other, self.calls[*id].key);
-                }
-            }
-        }
-        if force {
-            self.cancel_kept(&affected);
-        }
-        for id in affected {
-            self.release_unwanted(id);
-        }
-    }
-
-    fn has_ended(&self, id: CallId) -> bool {
-        matches!(self.calls[id].state, State::Memory { .. } | State::Erred(_))
-    }
-
-    fn with_dependents(&self, roots: Vec<CallId>) -> BTreeSet<CallId> {
-        let mut reached = BTreeSet::new();
-        let mut stack = roots;
-        while let Some(id) = stack.pop() {
-            if reached.insert(id) {
-                stack.extend(self.calls[id].dependents.iter());
-            }
-        }
-        reached
     }
 
     /// A client could not read results where it was told they are. It is told once more, and who

@@ -1,11 +1,8 @@
 //! Calls that are wanted whatever clients hold: by a dataset, a variable or a queue that names them,
 //! or because they were detached. Each such reason counts once in `Call::kept`.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
+use grid_proto::FailureKind;
 use grid_proto::message::ToWorker;
-use grid_proto::{Failure, FailureKind};
 
 use crate::call::{CallId, Processing, State};
 use crate::machine::Scheduler;
@@ -45,38 +42,8 @@ impl Scheduler {
         }
     }
 
-    /// A forced cancel: detached calls are so no more, and those that are kept under a name fail
-    /// as cancelled. Everything that depends on one of `affected` is among them, and no client wants
-    /// them any more.
-    pub(crate) fn cancel_kept(&mut self, affected: &BTreeSet<CallId>) {
-        let failure = Arc::new(Failure::new(FailureKind::Cancelled, "the call was cancelled"));
-        for id in affected {
-            self.end_detachment(*id);
-        }
-        for id in affected {
-            let kept = self.calls.contains(*id) && self.calls[*id].kept > 0;
-            if kept && self.calls[*id].is_active() {
-                self.stop(*id);
-                self.fail(*id, Arc::clone(&failure));
-            }
-        }
-        for id in affected {
-            if self.calls.contains(*id) {
-                self.release_unwanted(*id);
-            }
-        }
-        self.release_all();
-        for id in affected {
-            // Nobody reads it now: what depends on it has failed or was released.
-            if self.calls.contains(*id) && self.calls[*id].in_memory() {
-                self.free(*id, self.calls[*id].key);
-                self.set_state(*id, State::Erred(Arc::clone(&failure)));
-            }
-        }
-    }
-
     /// Tells the worker that has the call in hand to stop it.
-    fn stop(&mut self, id: CallId) {
+    pub(crate) fn stop(&mut self, id: CallId) {
         if let Some(Processing { worker, .. }) = self.calls[id].processing() {
             let (key, attempt) = (self.calls[id].key, self.calls[id].attempt);
             self.fences.pass(&key, attempt);
@@ -88,7 +55,9 @@ impl Scheduler {
     /// anew: then it runs.
     pub(crate) fn revive_cancelled(&mut self, id: CallId) {
         if self.is_cancelled(id) {
-            self.start_again(BTreeSet::from([id]));
+            self.reset_failed(id);
+            self.activate(id);
+            self.release_unwanted(id);
         }
     }
 

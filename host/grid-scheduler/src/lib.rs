@@ -22,8 +22,11 @@
 //! - a call is active (waiting, queued, processing) only while somebody wants it: a client, a
 //!   dependent that is itself active, or something that keeps it: a dataset, a variable, a queue, or
 //!   that it was detached;
-//! - a call that waits counts exactly its inputs that are not in memory;
-//! - a result that is in memory has at least one holder, and each holder lists it;
+//! - a call that waits counts exactly its inputs that it has not heard to be in memory: at once for
+//!   results with few readers, one reader after the other for those with many;
+//! - a result that is in memory has at least one holder, and each holder lists it, also one that is
+//!   gone, until its loss has been dealt with;
+//! - no call is homeless that a worker may run, but for those that are being looked at;
 //! - leases, waiters and subscriptions belong to clients that are there;
 //! - an actor runs one method at a time, each caller's in the order of their submission;
 //! - a call that speaks as a client is one while its attempt runs, and no longer;
@@ -38,7 +41,9 @@ mod balance;
 mod bundles;
 mod call;
 mod calls;
+mod cancel;
 mod check;
+mod circles;
 mod client;
 mod config;
 mod coordination;
@@ -49,11 +54,14 @@ mod event;
 mod explain;
 mod fault;
 mod fences;
+mod homeless;
 mod interest;
 mod kept;
 mod lifecycle;
+mod losses;
 mod machine;
 mod mutation;
+mod news;
 mod outcome;
 mod placement;
 mod plausible;

@@ -12,6 +12,9 @@ use crate::machine::Scheduler;
 use crate::mutation::Mutation;
 use crate::story::Cause;
 
+/// Does a little of what is left to do; says whether there was something.
+type Step = fn(&mut Scheduler) -> bool;
+
 impl Scheduler {
     /// The only writer of a call's state.
     pub(crate) fn set_state(&mut self, id: CallId, state: State) {
@@ -35,33 +38,51 @@ impl Scheduler {
             || !self.departed.is_empty()
             || !self.starting.is_empty()
             || !self.started.is_empty()
+            || !self.news.is_empty()
+            || !self.lost.is_empty()
+            || !self.homeless.is_settled()
+            || !self.cancels.is_empty()
+            || !self.retries.is_empty()
     }
 
-    /// Does a turn's share of what was begun.
+    /// Does a turn's share of what was begun: one step of each kind in turn, so that none waits until
+    /// all of another is done.
     pub(crate) fn go_on(&mut self) {
-        self.story.cause = Cause::Own("submissions");
+        const STEPS: [(&str, Step); 13] = [
+            ("submissions", Scheduler::start_one),
+            ("nobody wants it", Scheduler::release_one),
+            ("a client is gone", Scheduler::forget_departed),
+            ("submissions", Scheduler::start_submission),
+            ("submissions", Scheduler::end_submission),
+            ("its inputs", Scheduler::tell_a_reader),
+            ("a failed input", Scheduler::fail_a_reader),
+            ("turn", Scheduler::adopt_one),
+            ("turn", Scheduler::lose_one),
+            ("a worker has changed", Scheduler::rehouse_one),
+            ("turn", Scheduler::house_one),
+            ("turn", Scheduler::cancel_step),
+            ("turn", Scheduler::retry_step),
+        ];
         let mut done = 0;
         while done < self.config.turn_calls_max.max(1) && self.has_leftovers() {
-            // One of each kind in turn: none waits until all of another is done.
-            if let Some(id) = self.to_start.pop() {
-                self.start(id);
-                done += 1;
+            for (cause, step) in STEPS {
+                self.story.cause = Cause::Own(cause);
+                done += usize::from(step(self));
+                self.drop_ended_sessions();
             }
-            if let Some(id) = self.to_release.pop() {
-                self.release_unwanted(id);
-                done += 1;
-            }
-            done += usize::from(self.forget_departed());
-            done += usize::from(self.start_submission());
-            done += usize::from(self.end_submission());
         }
     }
 
-    /// Whatever is to be released is, in this turn.
-    pub(crate) fn release_all(&mut self) {
-        while let Some(id) = self.to_release.pop() {
-            self.release_unwanted(id);
-        }
+    fn start_one(&mut self) -> bool {
+        let Some(id) = self.to_start.pop() else { return false };
+        self.start(id);
+        true
+    }
+
+    fn release_one(&mut self) -> bool {
+        let Some(id) = self.to_release.pop() else { return false };
+        self.release_unwanted(id);
+        true
     }
 
     fn start(&mut self, id: CallId) {
@@ -83,17 +104,19 @@ impl Scheduler {
 
     /// Puts an active call that no worker has in hand where its inputs say it belongs. Inputs that
     /// have to be computed first start on their way.
-    fn settle(&mut self, id: CallId) {
+    pub(crate) fn settle(&mut self, id: CallId) {
         let mut missing = 0;
         let mut failed = None;
         for input in self.calls[id].dependencies.clone().into_iter().rev() {
             match &self.calls[input].state {
-                State::Memory { .. } => continue,
                 State::Erred(failure) => failed = Some(Arc::clone(failure)),
                 State::Released => self.to_start.push(input),
-                State::Waiting { .. } | State::Queued { .. } | State::Processing(_) => {}
+                State::Waiting { .. }
+                | State::Queued { .. }
+                | State::Processing(_)
+                | State::Memory { .. } => {}
             }
-            missing += 1;
+            missing += u32::from(self.has_to_wait(id, input));
         }
         self.set_state(id, State::Waiting { missing });
         match failed {
@@ -155,44 +178,27 @@ impl Scheduler {
         self.add_holder(id, worker);
         self.note_home(id, worker);
         self.announce(id, inline);
-        if self.calls[id].active_dependents > 0 && !self.mutated(Mutation::MissingNotCountedDown) {
-            for dependent in self.calls[id].dependents.to_list() {
-                if let State::Waiting { missing } = &mut self.calls[dependent].state {
-                    *missing -= 1;
-                    if *missing == 0 {
-                        self.enqueue(dependent);
-                    }
-                }
-            }
+        if !self.mutated(Mutation::MissingNotCountedDown) {
+            self.spread(id);
         }
         self.end_detachment(id);
         self.drop_inputs(id);
         self.release_unwanted(id);
     }
 
-    /// It has no result, and neither have those that wait for it.
+    /// It has no result. Neither have those that wait for it: they follow in the turns to come.
     pub(crate) fn fail(&mut self, id: CallId, failure: Arc<Failure>) {
-        let mut ended = Vec::new();
-        let mut stack = vec![id];
-        while let Some(id) = stack.pop() {
-            if !self.calls[id].is_active() {
-                continue;
-            }
-            self.leave_worker(id);
-            self.dequeue(id);
-            self.set_state(id, State::Erred(Arc::clone(&failure)));
-            self.announce(id, None);
-            let waiting =
-                |dependent: &CallId| matches!(self.calls[*dependent].state, State::Waiting { .. });
-            let dependents = self.calls[id].dependents.iter().filter(waiting);
-            stack.extend(dependents.filter(|_| !self.mutated(Mutation::DependentsNotFailed)));
-            ended.push(id);
+        if !self.calls[id].is_active() {
+            return;
         }
-        for id in ended {
-            self.end_detachment(id);
-            self.drop_inputs(id);
-            self.release_unwanted(id);
-        }
+        self.leave_worker(id);
+        self.dequeue(id);
+        self.set_state(id, State::Erred(failure));
+        self.announce(id, None);
+        self.spread_failure(id);
+        self.end_detachment(id);
+        self.drop_inputs(id);
+        self.release_unwanted(id);
     }
 
     /// A call that was active is so no longer: its inputs have one reader less.
@@ -231,6 +237,7 @@ impl Scheduler {
         }
         if !staged && self.calls[id].dependents.is_empty() {
             self.actors.forget(id);
+            self.news.forget(id);
             let call = self.calls.remove(id);
             self.counts.change(call.task, Some(&call.state), None);
             for input in call.dependencies {
@@ -311,17 +318,7 @@ impl Scheduler {
             return;
         }
         self.set_state(id, State::Released);
-        for dependent in self.calls[id].dependents.to_list() {
-            match &mut self.calls[dependent].state {
-                State::Waiting { missing } => *missing += 1,
-                State::Queued { .. } => {
-                    self.dequeue(dependent);
-                    self.set_state(dependent, State::Waiting { missing: 1 });
-                }
-                State::Released | State::Processing(_) | State::Memory { .. } | State::Erred(_) => {
-                }
-            }
-        }
+        self.spread(id);
         if !self.calls[id].is_wanted() {
             self.release_unwanted(id);
         } else if self.happens_once(id) {

@@ -12,6 +12,7 @@ use crate::balance::Rounds;
 use crate::bundles::Bundles;
 use crate::call::{CallId, State};
 use crate::calls::Calls;
+use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::config::{Config, Now};
 use crate::coordination::Coordination;
@@ -19,11 +20,15 @@ use crate::counts::Counts;
 use crate::event::{Action, Event};
 use crate::fault::Faults;
 use crate::fences::Fences;
+use crate::homeless::Homeless;
+use crate::losses::Losses;
 use crate::mutation::Mutation;
+use crate::news::News;
 use crate::outcome::Leaving;
 use crate::placement::Bandwidth;
 use crate::plausible;
 use crate::recent::Recent;
+use crate::retry::Retry;
 use crate::sessions::Sessions;
 use crate::story::{Cause, Story};
 use crate::submit::Starting;
@@ -51,7 +56,7 @@ pub struct Scheduler {
     /// Calls that asked to run elsewhere and have not been placed since.
     pub(crate) elsewhere: BTreeSet<CallId>,
     /// Calls that no connected worker may run.
-    pub(crate) homeless: BTreeSet<(Priority, CallId)>,
+    pub(crate) homeless: Homeless,
     /// Calls that shall become active, calls that may have to stop or be forgotten, submissions
     /// that shall start, and interest that shall end: each turn does its share.
     pub(crate) to_start: Vec<CallId>,
@@ -60,7 +65,16 @@ pub struct Scheduler {
     /// What submissions named that have started: let go of when all of it is on its way.
     pub(crate) started: VecDeque<std::vec::IntoIter<CallId>>,
     /// Clients that are gone, and what they wanted: calls still list them.
-    pub(crate) departed: VecDeque<(ClientId, BTreeSet<CallId>)>,
+    pub(crate) departed: VecDeque<(ClientId, BTreeMap<CallId, u64>)>,
+    /// What has become of calls and their readers do not know, and what follows from workers that
+    /// are gone or have come back.
+    pub(crate) news: News,
+    pub(crate) lost: Losses,
+    /// Requests that are under way.
+    pub(crate) cancels: VecDeque<Cancel>,
+    pub(crate) retries: VecDeque<Retry>,
+    /// Requests to cancel so far: the age of what is submitted now.
+    pub(crate) age: u64,
     /// Calls that workers were asked to give back.
     pub(crate) withdrawing: usize,
     pub(crate) rounds: Rounds,
@@ -96,12 +110,17 @@ impl Scheduler {
             elsewhere: BTreeSet::new(),
             coordination: Coordination::default(),
             unbound: BTreeSet::new(),
-            homeless: BTreeSet::new(),
+            homeless: Homeless::default(),
             to_start: Vec::new(),
             to_release: Vec::new(),
             starting: VecDeque::new(),
             started: VecDeque::new(),
             departed: VecDeque::new(),
+            news: News::default(),
+            lost: Losses::default(),
+            cancels: VecDeque::new(),
+            retries: VecDeque::new(),
+            age: 0,
             withdrawing: 0,
             rounds: Rounds::default(),
             counts: Counts::default(),
@@ -322,6 +341,7 @@ impl Scheduler {
                 labels: registration.labels,
                 resources: registration.resources.into_iter().collect(),
                 taken: BTreeMap::new(),
+                arriving: !registration.holds.is_empty(),
                 memory_bytes: registration.memory_bytes,
                 in_hand: BTreeSet::new(),
                 waiting: BTreeSet::new(),
@@ -347,19 +367,11 @@ impl Scheduler {
             // Its old number is gone and with it those attempts: they run under new ones.
             self.send_worker(id, ToWorker::Cancel(registration.in_hand));
         }
-        let mut unwanted = Vec::new();
-        for (key, meta) in registration.holds {
-            if !self.adopt_replica(id, key, meta) {
-                unwanted.push(key);
-            }
-        }
-        if !unwanted.is_empty() {
-            self.send_worker(id, ToWorker::Free(unwanted));
-        }
+        self.adopt_later(id, registration.holds);
         self.inspect_pending(id);
         let silence_at = self.now.after(self.config.worker_ttl_us);
         self.silence_at = Some(self.silence_at.map_or(silence_at, |at| at.min(silence_at)));
-        self.house_the_homeless();
+        self.look_for_homeless(id);
     }
 
     pub(crate) fn send_client(&mut self, id: ClientId, message: ToClient) {
@@ -367,7 +379,10 @@ impl Scheduler {
     }
 
     pub(crate) fn send_worker(&mut self, id: WorkerId, message: ToWorker) {
-        self.actions.push_back(Action::ToWorker(id, message));
+        // Calls may name one that is gone, until their turn has come.
+        if self.workers.of(id).is_some() {
+            self.actions.push_back(Action::ToWorker(id, message));
+        }
     }
 
     /// Tells everybody who wants a call how it stands, if it has ended.
@@ -386,12 +401,14 @@ impl Scheduler {
     pub(crate) fn announce_to(&mut self, client: ClientId, id: CallId, inline: Option<&Value>) {
         let call = &self.calls[id];
         let message = match &call.state {
-            State::Memory { meta, holders } => ToClient::Ready {
-                key: call.key,
-                meta: *meta,
-                holders: self.addresses(holders),
-                inline: inline.cloned(),
-            },
+            State::Memory { meta, holders } => {
+                let holders = self.addresses(holders);
+                if holders.is_empty() {
+                    // It is told when it is there again.
+                    return;
+                }
+                ToClient::Ready { key: call.key, meta: *meta, holders, inline: inline.cloned() }
+            }
             State::Erred(failure) => {
                 ToClient::Failed { key: call.key, failure: failure.as_ref().clone() }
             }

@@ -10,7 +10,6 @@ use grid_proto::{
 use crate::call::{CallId, State};
 use crate::machine::Scheduler;
 use crate::mutation::Mutation;
-use crate::worker::Worker;
 
 /// Why a worker is no longer there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -174,61 +173,8 @@ impl Scheduler {
         }
     }
 
-    /// A worker is lost: what it had in hand runs elsewhere, what only it held is computed again.
-    pub(crate) fn on_worker_gone(&mut self, id: WorkerId, leaving: Leaving) {
-        let Some(worker) = self.workers.remove(id) else { return };
-        for peer in self.workers.forget_peer(id) {
-            self.send_worker(peer, ToWorker::PeersGone(vec![id]));
-        }
-        let executing = match leaving {
-            Leaving::Died => self.likely_executing(&worker),
-            Leaving::Planned => Vec::new(),
-        };
-        for call in worker.in_hand {
-            if !self.is_processing(call) {
-                // What failed before it in this loop took it along.
-                continue;
-            }
-            if self.actors.is_method(call) {
-                // Whether it had begun or not, it never ends.
-                self.fail_with_actor(call);
-                continue;
-            }
-            if executing.contains(&call) || self.mutated(Mutation::AllInHandCharged) {
-                self.on_death(call, &worker.name);
-            } else {
-                self.start_over(call);
-            }
-        }
-        for call in worker.holds {
-            if self.calls.contains(call) && !self.mutated(Mutation::HolderKept) {
-                self.lose_replica(call, id);
-            }
-        }
-        if !self.mutated(Mutation::BacklogNotRehoused) {
-            self.rehouse(id, worker.backlog.iter());
-        }
-        self.reassign_inspections(id);
-    }
-
-    /// Calls that a lost worker was executing: those that it said so of, and where it could not say
-    /// any more (it reports after some milliseconds), the first in its order, one for each slot.
-    fn likely_executing(&self, worker: &Worker) -> Vec<CallId> {
-        let said = |id: &&CallId| {
-            self.calls[**id].processing().is_some_and(|processing| processing.executing)
-        };
-        let executing: Vec<_> = worker.in_hand.iter().filter(said).copied().collect();
-        if !executing.is_empty() {
-            return executing;
-        }
-        let mut in_order: Vec<_> = worker.in_hand.difference(&worker.waiting).copied().collect();
-        in_order.sort_by_key(|id| (self.calls[*id].priority, *id));
-        in_order.truncate(worker.slots as usize);
-        in_order
-    }
-
     /// The worker died while it executed this call.
-    fn on_death(&mut self, id: CallId, worker: &str) {
+    pub(crate) fn on_death(&mut self, id: CallId, worker: &str) {
         let attempt = self.calls[id].attempt;
         let allowed = self.config.allowed_failures;
         let allowed = allowed - usize::from(self.mutated(Mutation::DeathTooFew));

@@ -101,6 +101,9 @@ impl Scheduler {
         if self.actors.is_method(id) {
             return self.line_up(id);
         }
+        if let Some(needs) = self.calls[id].needs() {
+            self.workers.expect(needs);
+        }
         let at = match self.find_home(id) {
             Ok(at) => at,
             Err(failure) => return self.fail(id, Arc::new(failure)),
@@ -118,7 +121,8 @@ impl Scheduler {
                 self.unbound.insert(entry);
             }
             Queue::Nowhere => {
-                self.homeless.insert(entry);
+                let needs = call.needs().cloned().unwrap_or_default();
+                self.homeless.insert(entry, needs);
             }
             Queue::Of(worker) => {
                 let needs = call.needs().cloned().unwrap_or_default();
@@ -143,8 +147,7 @@ impl Scheduler {
                 }
             }
             Queue::Nowhere => {
-                // While these are looked at anew they are in no queue.
-                self.homeless.remove(&entry);
+                self.homeless.remove(entry, call.needs());
             }
             Queue::Of(worker) => {
                 let needs = call.needs().cloned().unwrap_or_default();
@@ -234,9 +237,15 @@ impl Scheduler {
         let mut touched = BTreeSet::new();
         self.place_elsewhere(&mut touched);
         self.place_methods(&mut touched);
-        while let Some(worker) = self.next_to_fill()
+        let mut refused = 0;
+        while refused < self.config.turn_calls_max.max(1)
+            && let Some(worker) = self.next_to_fill()
             && let Some(id) = self.next_for(worker)
         {
+            if !self.is_ready(id) {
+                refused += 1;
+                continue;
+            }
             if let Some(failure) = self.quarantine(id) {
                 self.fail(id, failure);
                 continue;
@@ -272,45 +281,6 @@ impl Scheduler {
         let next = state.next_held_back().into_iter().chain(unbound.copied());
         let next = next.filter(|(priority, _)| roomy || priority.nesting < 0).min();
         next.map(|(_, id)| id)
-    }
-
-    /// The workers or what they offer have changed: calls that nobody could run are looked at anew.
-    pub(crate) fn house_the_homeless(&mut self) {
-        if self.mutated(Mutation::HomelessForgotten) {
-            return;
-        }
-        for (_, id) in std::mem::take(&mut self.homeless) {
-            // The failure of one that came before may have taken it along.
-            let still = self.calls.contains(id)
-                && matches!(self.calls[id].state, State::Queued { at: Queue::Nowhere, .. });
-            if still {
-                self.set_state(id, State::Waiting { missing: 0 });
-                self.enqueue(id);
-            }
-        }
-    }
-
-    /// A worker has changed: what is held back for it may belong somewhere else.
-    pub(crate) fn rehouse_all_of(&mut self, worker: WorkerId) {
-        let Some(state) = self.workers.of(worker) else { return };
-        let backlog: Vec<_> = state.backlog.iter().collect();
-        for id in &backlog {
-            self.dequeue(*id);
-        }
-        self.rehouse(worker, backlog.into_iter());
-    }
-
-    /// A worker is gone: what was held back for it belongs somewhere else.
-    pub(crate) fn rehouse(&mut self, gone: WorkerId, backlog: impl Iterator<Item = CallId>) {
-        for id in backlog {
-            // The loss of an input, or a failure, may have moved it on.
-            let still = self.calls.contains(id)
-                && matches!(self.calls[id].state, State::Queued { at: Queue::Of(at), .. } if at == gone);
-            if still {
-                self.set_state(id, State::Waiting { missing: 0 });
-                self.enqueue(id);
-            }
-        }
     }
 }
 

@@ -55,10 +55,15 @@ impl Scheduler {
                 }
                 _ => continue,
             }
+            if !self.is_ready(id) {
+                self.elsewhere.insert(id);
+                continue;
+            }
             let (bytes, needs) = (self.inputs(id).bytes(), self.calls[id].needs());
             let others = |names_matter: bool, free: &[_]| {
                 self.workers.first_to_start(needs, |other, worker| {
                     other != avoids
+                        && !worker.arriving
                         && suits(worker, needs, names_matter, bytes)
                         && worker.has_free(free)
                 })

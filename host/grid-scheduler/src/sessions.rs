@@ -1,7 +1,7 @@
 //! Calls that speak while they run: an attempt that submits calls of its own, or shares by name, is a
 //! client like any other, for as long as it runs. Nothing else in the machine tells the two apart.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use grid_proto::message::{FromClient, Query, Refusal, ToClient, ToWorker};
 use grid_proto::{Attempt, ClientId, Key, Priority, WorkerId};
@@ -37,6 +37,16 @@ struct Session {
 impl Sessions {
     pub(crate) fn len(&self) -> usize {
         self.by_client.len()
+    }
+
+    /// The call that this client is, if it is one.
+    pub(crate) fn call_of(&self, client: ClientId) -> Option<CallId> {
+        self.by_client.get(&client).map(|session| session.call)
+    }
+
+    /// The client that this call is, if it has spoken.
+    pub(crate) fn client_of(&self, call: CallId) -> Option<ClientId> {
+        self.by_call.get(&call).copied()
     }
 
     fn open(&mut self, session: Session) -> ClientId {
@@ -121,6 +131,8 @@ impl Scheduler {
             return known.then_some(Action::ToClient(client, message));
         }
         let Session { worker, key, attempt, .. } = self.sessions.by_client.get(&client)?;
+        // Its worker may be gone, and the call not know it yet.
+        self.workers.of(*worker)?;
         if matches!(message, ToClient::Output { .. }) {
             // It is for people.
             return None;
@@ -169,55 +181,9 @@ impl Scheduler {
         Ok(Some(parent.priority))
     }
 
-    /// Refuses what would make a call wait for itself, through whatever it submitted.
-    pub(crate) fn refuse_circles(
-        &self,
-        client: ClientId,
-        wanted: &[(CallId, bool)],
-    ) -> Result<(), Refusal> {
-        let Some(session) = self.sessions.by_client.get(&client) else {
-            return Ok(());
-        };
-        let waiting = self.waits_for(session.call);
-        match wanted.iter().find(|(id, _)| waiting.contains(id)) {
-            None => Ok(()),
-            Some((id, _)) => {
-                let call = &self.calls[*id];
-                let message = format!(
-                    "`{}` ({}) would wait for itself: an equal call waits for this one; give it \
-                     other arguments, or make the call impure",
-                    self.tasks.of(call.task).label,
-                    call.key.short(),
-                );
-                Err(Refusal::BadSubmission { message })
-            }
-        }
-    }
-
-    /// What waits for the call that this client is, and so nothing that it may wait for.
-    pub(crate) fn waits_for_client(&self, client: ClientId) -> BTreeSet<CallId> {
-        let session = self.sessions.by_client.get(&client);
-        session.map(|session| self.waits_for(session.call)).unwrap_or_default()
-    }
-
     /// What a call waits for that is shared by name, in words.
     pub(crate) fn awaited_by(&self, call: CallId) -> Option<String> {
         self.awaited_name(*self.sessions.by_call.get(&call)?)
-    }
-
-    /// The call, and all that waits for it: its dependents, and calls that submitted one of them.
-    fn waits_for(&self, call: CallId) -> BTreeSet<CallId> {
-        let mut reached = BTreeSet::new();
-        let mut stack = vec![call];
-        while let Some(id) = stack.pop() {
-            if reached.insert(id) {
-                let call = &self.calls[id];
-                let submitter = |client| Some(self.sessions.by_client.get(client)?.call);
-                stack.extend(call.dependents.iter());
-                stack.extend(call.clients.iter().filter_map(submitter));
-            }
-        }
-        reached
     }
 
     /// Verifies what holds of sessions.

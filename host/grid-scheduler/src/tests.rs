@@ -4,6 +4,7 @@ mod actors;
 mod bad_input;
 mod balance;
 mod coordination;
+mod crowds;
 mod deploy;
 mod fault;
 mod grid;

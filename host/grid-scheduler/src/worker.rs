@@ -19,6 +19,9 @@ pub(crate) struct Worker {
     /// What it offers, and what calls in its hands take of that.
     pub(crate) resources: BTreeMap<String, Amount>,
     pub(crate) taken: BTreeMap<String, Amount>,
+    /// What it brought along is being taken over: until then it is given nothing, so that it computes
+    /// nothing that it has.
+    pub(crate) arriving: bool,
     /// Bytes that inputs and results may hold.
     pub(crate) memory_bytes: u64,
     pub(crate) pid: u32,
@@ -106,6 +109,9 @@ impl Worker {
 
     /// It may be given another call.
     pub(crate) fn has_room(&self, config: &Config) -> bool {
+        if self.arriving {
+            return false;
+        }
         let in_hand = self.at_slots() as u64;
         let slots = u64::from(self.slots);
         let filled = (slots * u64::from(config.saturation_percent)).div_ceil(100).max(1);
@@ -136,6 +142,10 @@ impl Worker {
         !self.paused && self.in_hand.len() < 2 * self.waiting.len() + self.slots as usize
     }
 
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        self.labels.iter().chain([&self.name, &self.host])
+    }
+
     fn is_called(&self, name: &str) -> bool {
         self.name == name || self.host == name || self.labels.iter().any(|label| label == name)
     }
@@ -151,11 +161,12 @@ impl Worker {
 
     /// That much is free.
     pub(crate) fn has_free(&self, resources: &[(String, Amount)]) -> bool {
-        let free = |name: &String| {
-            let all = self.resources.get(name).map_or(0, |amount| amount.0);
-            Amount(all.saturating_sub(self.taken.get(name).map_or(0, |amount| amount.0)))
-        };
-        resources.iter().all(|(name, amount)| free(name) >= *amount)
+        resources.iter().all(|(name, amount)| self.free(name) >= *amount)
+    }
+
+    fn free(&self, name: &str) -> Amount {
+        let all = self.resources.get(name).map_or(0, |amount| amount.0);
+        Amount(all.saturating_sub(self.taken.get(name).map_or(0, |amount| amount.0)))
     }
 
     pub(crate) fn take(&mut self, resources: &[(String, Amount)]) {
@@ -185,6 +196,6 @@ impl Worker {
 
     /// The call that it would be given next of those held back for it.
     pub(crate) fn next_held_back(&self) -> Option<(grid_proto::Priority, CallId)> {
-        self.backlog.first(|resources| self.has_free(resources))
+        self.backlog.first(self.resources.keys(), |name| self.free(name))
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 
 use grid_proto::{Amount, WorkerId};
+use smallvec::SmallVec;
 
 use crate::call::Needs;
 use crate::config::Config;
@@ -22,6 +23,10 @@ pub(crate) struct Workers {
     /// Workers by each of their names, labels and hosts, and by what they offer.
     called: BTreeMap<String, BTreeSet<WorkerId>>,
     offering: BTreeMap<String, BTreeSet<WorkerId>>,
+    /// Those of one name or offer, by when a call that comes now would start: of what calls have asked
+    /// for and more than a few workers have.
+    named: BTreeMap<String, BTreeSet<Place>>,
+    offers: BTreeMap<String, BTreeMap<Amount, BTreeSet<Place>>>,
     /// All, by when a call that comes now would start.
     by_start: BTreeSet<(u64, WorkerId)>,
     /// Those with room, by what they have in hand.
@@ -36,6 +41,14 @@ pub(crate) struct Workers {
     behind: BTreeSet<Place>,
     /// Those with calls that are held back for them, by how much.
     backlogged: BTreeSet<(u64, WorkerId)>,
+}
+
+/// The workers that could meet some needs.
+enum Groups<'a> {
+    All,
+    Few(BTreeSet<WorkerId>),
+    /// Each in the order of their starts.
+    Crowds(Vec<&'a BTreeSet<Place>>),
 }
 
 /// A worker's places in the orders.
@@ -58,6 +71,8 @@ impl Workers {
             list: BTreeMap::new(),
             called: BTreeMap::new(),
             offering: BTreeMap::new(),
+            named: BTreeMap::new(),
+            offers: BTreeMap::new(),
             by_start: BTreeSet::new(),
             roomy: BTreeSet::new(),
             fillable: BTreeSet::new(),
@@ -122,37 +137,89 @@ impl Workers {
 
     pub(crate) fn insert(&mut self, id: WorkerId, worker: Worker) {
         self.enter(id, self.ranks(&worker));
-        for name in names(&worker) {
+        for name in worker.names() {
             self.called.entry(name.clone()).or_default().insert(id);
         }
         for name in worker.resources.keys() {
             self.offering.entry(name.clone()).or_default().insert(id);
         }
+        self.join_crowds(id, &worker);
         self.list.insert(id, worker);
     }
 
     pub(crate) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
         let worker = self.list.remove(&id)?;
         self.leave(id, self.ranks(&worker));
-        for name in names(&worker) {
+        for name in worker.names() {
             forget(&mut self.called, name, id);
         }
         for name in worker.resources.keys() {
             forget(&mut self.offering, name, id);
         }
+        self.leave_crowds(id, worker.start_us(), &worker);
         Some(worker)
+    }
+
+    fn join_crowds(&mut self, id: WorkerId, worker: &Worker) {
+        let place = (worker.start_us(), id);
+        for name in worker.names() {
+            if let Some(crowd) = self.named.get_mut(name) {
+                crowd.insert(place);
+            }
+        }
+        for (name, amount) in &worker.resources {
+            if let Some(offers) = self.offers.get_mut(name) {
+                offers.entry(*amount).or_default().insert(place);
+            }
+        }
+    }
+
+    fn move_in_crowds(&mut self, id: WorkerId, from_us: u64, to_us: u64) {
+        let Some(worker) = self.list.get(&id) else { return };
+        let named = worker.names().filter(|name| self.named.contains_key(*name));
+        let named: SmallVec<[String; 2]> = named.cloned().collect();
+        let offered = worker.resources.iter().filter(|(name, _)| self.offers.contains_key(*name));
+        let offered: SmallVec<[(String, Amount); 2]> =
+            offered.map(|(name, amount)| (name.clone(), *amount)).collect();
+        for name in &named {
+            let crowd = self.named.get_mut(name);
+            crowd.into_iter().for_each(|crowd| move_place(crowd, id, from_us, to_us));
+        }
+        for (name, amount) in &offered {
+            let crowd = self.offers.get_mut(name).and_then(|offers| offers.get_mut(amount));
+            crowd.into_iter().for_each(|crowd| move_place(crowd, id, from_us, to_us));
+        }
+    }
+
+    fn leave_crowds(&mut self, id: WorkerId, start_us: u64, worker: &Worker) {
+        for name in worker.names() {
+            if let Some(crowd) = self.named.get_mut(name) {
+                crowd.remove(&(start_us, id));
+                if crowd.is_empty() {
+                    self.named.remove(name);
+                }
+            }
+        }
+        for (name, amount) in &worker.resources {
+            if let Some(offers) = self.offers.get_mut(name)
+                && let Some(crowd) = offers.get_mut(amount)
+            {
+                crowd.remove(&(start_us, id));
+                if crowd.is_empty() {
+                    offers.remove(amount);
+                }
+                if offers.is_empty() {
+                    self.offers.remove(name);
+                }
+            }
+        }
     }
 
     /// From now on a worker offers this.
     pub(crate) fn set_resources(&mut self, id: WorkerId, resources: Vec<(String, Amount)>) {
-        let Some(worker) = self.list.get(&id) else { return };
-        for name in worker.resources.keys() {
-            forget(&mut self.offering, name, id);
-        }
-        for (name, _) in &resources {
-            self.offering.entry(name.clone()).or_default().insert(id);
-        }
-        self.change(id, |worker| worker.resources = resources.into_iter().collect());
+        let Some(mut worker) = self.remove(id) else { return };
+        worker.resources = resources.into_iter().collect();
+        self.insert(id, worker);
     }
 
     /// Who was told where this worker listens.
@@ -182,6 +249,10 @@ impl Workers {
         if before != after {
             self.leave(id, before);
             self.enter(id, after);
+        }
+        let in_crowds = !self.named.is_empty() || !self.offers.is_empty();
+        if before.start_us != after.start_us && in_crowds {
+            self.move_in_crowds(id, before.start_us, after.start_us);
         }
     }
 
@@ -224,25 +295,84 @@ impl Workers {
         needs: Option<&Needs>,
         suits: impl Fn(WorkerId, &Worker) -> bool,
     ) -> Option<WorkerId> {
-        if let Some(few) = needs.and_then(|needs| self.few_that_match(needs)) {
-            let suiting = few.into_iter().filter(|id| suits(*id, &self.list[id]));
-            return suiting.min_by_key(|id| (self.list[id].start_us(), *id));
+        match needs.map_or(Groups::All, |needs| self.groups(needs)) {
+            Groups::All => {
+                let mut in_order = self.by_start.iter().map(|(_, id)| *id);
+                in_order.find(|id| suits(*id, &self.list[id]))
+            }
+            Groups::Few(few) => {
+                let suiting = few.into_iter().filter(|id| suits(*id, &self.list[id]));
+                suiting.min_by_key(|id| (self.list[id].start_us(), *id))
+            }
+            Groups::Crowds(crowds) => {
+                let first = |crowd: &BTreeSet<Place>| {
+                    crowd.iter().find(|(_, id)| suits(*id, &self.list[id])).copied()
+                };
+                crowds.into_iter().filter_map(first).min().map(|(_, id)| id)
+            }
         }
-        let mut in_order = self.by_start.iter().map(|(_, id)| *id);
-        in_order.find(|id| suits(*id, &self.list[id]))
     }
 
-    /// The workers that could meet these needs, if they are known to be few.
-    fn few_that_match(&self, needs: &Needs) -> Option<BTreeSet<WorkerId>> {
-        let named = |names: &BTreeMap<String, BTreeSet<WorkerId>>, name: &String| {
-            names.get(name).cloned().unwrap_or_default()
+    /// The workers that could meet these needs, in groups.
+    fn groups(&self, needs: &Needs) -> Groups<'_> {
+        let none = BTreeSet::new();
+        let by_name = !needs.any_of.is_empty() && !needs.prefer;
+        let resource = needs.resources.first();
+        let groups: SmallVec<[&BTreeSet<WorkerId>; 4]> = match (by_name, resource) {
+            (true, _) => needs.any_of.iter().filter_map(|name| self.called.get(name)).collect(),
+            (false, Some((name, _))) => {
+                SmallVec::from_elem(self.offering.get(name).unwrap_or(&none), 1)
+            }
+            (false, None) => return Groups::All,
         };
-        let few: BTreeSet<_> = if !needs.any_of.is_empty() && !needs.prefer {
-            needs.any_of.iter().flat_map(|name| named(&self.called, name)).collect()
-        } else {
-            named(&self.offering, &needs.resources.first()?.0)
+        if groups.iter().map(|group| group.len()).sum::<usize>() <= LOOKED_THROUGH_MAX {
+            return Groups::Few(groups.into_iter().flatten().copied().collect());
+        }
+        let known = match resource {
+            Some((name, _)) if !by_name => self.offers.contains_key(name),
+            Some(_) | None => {
+                let mut called = needs.any_of.iter().filter(|name| self.called.contains_key(*name));
+                called.all(|name| self.named.contains_key(name))
+            }
         };
-        (few.len() <= LOOKED_THROUGH_MAX).then_some(few)
+        if !known {
+            return Groups::All;
+        }
+        let crowds = match resource {
+            Some((name, amount)) if !by_name => {
+                let offers = self.offers.get(name).into_iter();
+                offers.flat_map(|offers| offers.range(*amount..)).map(|(_, crowd)| crowd).collect()
+            }
+            Some(_) | None => needs.any_of.iter().filter_map(|name| self.named.get(name)).collect(),
+        };
+        Groups::Crowds(crowds)
+    }
+
+    /// Calls of these needs are about to be placed: from now on workers that could meet them are kept
+    /// in the order of their starts, if they are many.
+    pub(crate) fn expect(&mut self, needs: &Needs) {
+        if matches!(self.groups(needs), Groups::Few(_)) {
+            return;
+        }
+        let place = |id: &WorkerId| (self.list[id].start_us(), *id);
+        if !needs.any_of.is_empty() && !needs.prefer {
+            for name in &needs.any_of {
+                if let Some(called) = self.called.get(name)
+                    && !self.named.contains_key(name)
+                {
+                    self.named.insert(name.clone(), called.iter().map(place).collect());
+                }
+            }
+        } else if let Some((name, _)) = needs.resources.first()
+            && !self.offers.contains_key(name)
+        {
+            let mut offers = BTreeMap::<_, BTreeSet<_>>::new();
+            for id in self.offering.get(name).into_iter().flatten() {
+                let amount = self.list[id].resources.get(name).copied().unwrap_or_default();
+                offers.entry(amount).or_default().insert(place(id));
+            }
+            self.offers.insert(name.clone(), offers);
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
@@ -270,6 +400,26 @@ impl Workers {
             && anew.idle == self.idle
             && anew.behind == self.behind
             && anew.backlogged == self.backlogged;
+        let mut members = self.named.iter().map(|(name, crowd)| (self.called.get(name), crowd));
+        let in_place = |(start_us, id): &Place| {
+            self.list.get(id).is_some_and(|worker| worker.start_us() == *start_us)
+        };
+        let whole = members.all(|(called, crowd)| {
+            called.is_some_and(|called| called.len() == crowd.len()) && crowd.iter().all(in_place)
+        });
+        let same = same
+            && whole
+            && self.offers.iter().all(|(name, offers)| {
+                let all = offers.values().map(BTreeSet::len).sum::<usize>();
+                let known = self.offering.get(name).is_some_and(|offering| offering.len() == all);
+                let right = |amount: &Amount, place: &Place| {
+                    in_place(place) && self.list[&place.1].resources.get(name) == Some(amount)
+                };
+                known
+                    && offers
+                        .iter()
+                        .all(|(amount, crowd)| crowd.iter().all(|one| right(amount, one)))
+            });
         if same { Ok(()) } else { Err("an order of the workers is wrong".to_owned()) }
     }
 }
@@ -281,8 +431,9 @@ fn last(order: &BTreeSet<Place>, before: Option<Place>, count_max: usize) -> Vec
     rest.chain(order.range(before..).rev()).take(count_max).copied().collect()
 }
 
-fn names(worker: &Worker) -> impl Iterator<Item = &String> {
-    worker.labels.iter().chain([&worker.name, &worker.host])
+fn move_place(crowd: &mut BTreeSet<Place>, id: WorkerId, from_us: u64, to_us: u64) {
+    crowd.remove(&(from_us, id));
+    crowd.insert((to_us, id));
 }
 
 fn forget(index: &mut BTreeMap<String, BTreeSet<WorkerId>>, name: &str, id: WorkerId) {

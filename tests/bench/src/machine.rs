@@ -15,7 +15,7 @@ use grid_scheduler::{Action, Config, Event, Now, Scheduler};
 use crate::{median, report};
 
 const BUNDLE: BundleHash = BundleHash([1; 32]);
-const CLIENT: ClientId = ClientId(1);
+pub(crate) const CLIENT: ClientId = ClientId(1);
 /// As the client library cuts submissions.
 const PIECE: usize = 500;
 /// Ends that the host hands over between two rounds of placement.
@@ -101,15 +101,25 @@ fn order() {
 }
 
 /// Calls by the numbers of their inputs.
-struct Graph {
+pub(crate) struct Graph {
     inputs: Vec<[u32; 2]>,
     inputs_each: usize,
     wanted: std::ops::Range<u32>,
 }
 
 impl Graph {
-    fn wide(calls: u32) -> Self {
+    pub(crate) fn wide(calls: u32) -> Self {
         Self { inputs: vec![[0; 2]; calls as usize], inputs_each: 0, wanted: 0..calls }
+    }
+
+    /// The first is read by all others.
+    pub(crate) fn star(calls: u32) -> Self {
+        Self { inputs: vec![[0; 2]; calls as usize], inputs_each: 1, wanted: 0..calls }
+    }
+
+    pub(crate) fn tasks() -> Vec<TaskRef> {
+        let task = |task: &str| TaskRef { bundle: BUNDLE, task: task.to_owned() };
+        ["none", "one", "two"].map(task).to_vec()
     }
 
     /// Layers of a thousand; each call reads two of the layer before.
@@ -124,9 +134,12 @@ impl Graph {
         Self { inputs, inputs_each: 2, wanted: calls - WIDTH..calls }
     }
 
-    fn spec(&self, number: u32) -> CallSpec {
-        let first = self.inputs_each == 0 || number < 1_000;
-        let inputs = if first { &[][..] } else { &self.inputs[number as usize][..] };
+    pub(crate) fn spec(&self, number: u32) -> CallSpec {
+        let inputs = match self.inputs_each {
+            1 if number > 0 => &[0][..],
+            2 if number >= 1_000 => &self.inputs[number as usize][..],
+            _ => &[][..],
+        };
         CallSpec {
             key: key(number),
             task: inputs.len() as u32,
@@ -141,12 +154,12 @@ impl Graph {
 }
 
 /// A machine, and workers and a client that answer at once.
-struct Drive {
+pub(crate) struct Drive {
     machine: Scheduler,
     now: u64,
-    running: VecDeque<(WorkerId, Key, Attempt)>,
+    pub(crate) running: VecDeque<(WorkerId, Key, Attempt)>,
     ready: Vec<Key>,
-    turn_max: Duration,
+    pub(crate) turn_max: Duration,
 }
 
 struct Life {
@@ -161,7 +174,7 @@ impl Life {
 }
 
 impl Drive {
-    fn new(workers: u32) -> Self {
+    pub(crate) fn new(workers: u32) -> Self {
         let mut machine = Scheduler::new(Config::default());
         machine.handle(
             Now(1),
@@ -193,8 +206,7 @@ impl Drive {
         loop {
             for _ in 0..BATCH {
                 let Some((worker, key, attempt)) = self.running.pop_front() else { break };
-                let meta = ObjectMeta { codec: Codec::Raw, size: 8, hash: [0; 32] };
-                let outcome = Outcome::Memory { meta, inline: None };
+                let outcome = Outcome::Memory { meta: meta(), inline: None };
                 let spent = Spent { wall_us: 100, ..Spent::default() };
                 self.tell(Event::Worker(
                     worker,
@@ -217,7 +229,7 @@ impl Drive {
         life
     }
 
-    fn submit(&mut self, graph: &Graph) {
+    pub(crate) fn submit(&mut self, graph: &Graph) {
         for piece in pieces(graph) {
             let started = Instant::now();
             self.tell(Event::Client(CLIENT, FromClient::Submit(piece)));
@@ -226,7 +238,7 @@ impl Drive {
         self.settle();
     }
 
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         while self.machine.poll_timeout().is_some_and(|at| at.0 <= self.now) {
             let started = Instant::now();
             self.turn();
@@ -234,12 +246,12 @@ impl Drive {
         }
     }
 
-    fn tell(&mut self, event: Event) {
+    pub(crate) fn tell(&mut self, event: Event) {
         self.now += 1;
         self.machine.handle(Now(self.now), event);
     }
 
-    fn turn(&mut self) {
+    pub(crate) fn turn(&mut self) {
         self.machine.flush(Now(self.now));
         while let Some(action) = self.machine.poll_action() {
             match action {
@@ -257,13 +269,12 @@ impl Drive {
 /// Made one after the other: their own memory is not the machine's.
 fn pieces(graph: &Graph) -> impl Iterator<Item = Submission> {
     let step = u32::try_from(PIECE).unwrap_or(u32::MAX);
-    let task = |task: &str| TaskRef { bundle: BUNDLE, task: task.to_owned() };
     (0..graph.len()).step_by(PIECE).map(move |first| {
         let numbers = first..graph.len().min(first + step);
         let wanted = numbers.clone().filter(|number| graph.wanted.contains(number)).map(key);
         Submission {
             request: RequestId(1),
-            tasks: if first == 0 { ["none", "one", "two"].map(task).to_vec() } else { Vec::new() },
+            tasks: if first == 0 { Graph::tasks() } else { Vec::new() },
             wanted: wanted.collect(),
             more: numbers.end < graph.len(),
             calls: numbers.map(|number| graph.spec(number)).collect(),
@@ -272,8 +283,31 @@ fn pieces(graph: &Graph) -> impl Iterator<Item = Submission> {
     })
 }
 
+/// Calls that are all wanted, in pieces.
+pub(crate) fn submit_pieces(drive: &mut Drive, calls: impl Iterator<Item = CallSpec>) {
+    let mut calls = calls.peekable();
+    let mut tasks = Graph::tasks();
+    while calls.peek().is_some() {
+        let piece: Vec<_> = calls.by_ref().take(PIECE).collect();
+        let submission = Submission {
+            request: RequestId(1),
+            tasks: std::mem::take(&mut tasks),
+            wanted: piece.iter().map(|spec| spec.key).collect(),
+            more: calls.peek().is_some(),
+            calls: piece,
+            ..Submission::default()
+        };
+        drive.tell(Event::Client(CLIENT, FromClient::Submit(submission)));
+    }
+    drive.settle();
+}
+
+pub(crate) fn meta() -> ObjectMeta {
+    ObjectMeta { codec: Codec::Raw, size: 8, hash: [0; 32] }
+}
+
 /// Spread like hashes.
-fn key(number: u32) -> Key {
+pub(crate) fn key(number: u32) -> Key {
     let mut key = [0; 32];
     let mut state = u64::from(number).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     for part in key.chunks_exact_mut(8) {
@@ -284,7 +318,7 @@ fn key(number: u32) -> Key {
     Key(key)
 }
 
-fn registration(worker: u32) -> Registration {
+pub(crate) fn registration(worker: u32) -> Registration {
     Registration {
         name: format!("w{worker}"),
         address: format!("w{worker}:1"),

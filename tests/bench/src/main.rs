@@ -3,6 +3,7 @@
 //! `cargo xtask bench calls latency` runs some.
 
 mod calls;
+mod crowds;
 mod dask;
 mod graphs;
 mod grid;
@@ -23,7 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Measures grid.
 #[derive(Parser)]
 struct Bench {
-    /// Which: sandbox, kernels, machine, placement, calls, latency, graphs, neighbour, start, memory,
+    /// Which: sandbox, kernels, machine, crowds, placement, calls, latency, graphs, neighbour, start, memory,
     /// traps. All if none is named.
     names: Vec<String>,
     /// Leave the peers out.
@@ -50,6 +51,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("machine") {
         machine::run();
+    }
+    if wanted("crowds") {
+        crowds::run();
     }
     if wanted("placement") {
         placement::run();

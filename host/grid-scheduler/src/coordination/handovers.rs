@@ -39,13 +39,15 @@ impl Scheduler {
         let Some(handover) = self.coordination.handovers.remove(&Asker { client, request }) else {
             return;
         };
-        let circles = self.waits_for_client(client);
         for held in handover.items {
-            if let Some(id) = held.call().filter(|id| circles.contains(id)) {
-                self.refuse_circle(client, id);
-            } else if let Some(id) = held.call() {
-                self.add_interest(client, id);
-                self.act_on_interest(client, id);
+            if let Some(id) = held.call() {
+                match self.find_circle(client, std::iter::once(id)) {
+                    Some(_) => self.refuse_circle(client, id),
+                    None => {
+                        self.add_interest(client, id);
+                        self.act_on_interest(client, id);
+                    }
+                }
             }
             self.drop_held(held);
         }
