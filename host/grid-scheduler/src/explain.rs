@@ -66,7 +66,17 @@ impl Scheduler {
                 // Enough to know; a listing asks this of many calls.
                 let ahead = self.unbound.range(..entry).take(AHEAD_MAX).count();
                 let more = if ahead == AHEAD_MAX { " or more" } else { "" };
-                format!("{ahead}{more} calls are before it; it goes to the first worker with room")
+                let paused = self.workers.iter().filter(|(_, worker)| worker.paused).count();
+                let paused = match paused {
+                    0 => String::new(),
+                    paused => format!(
+                        "; {paused} of {} are paused because their memory is nearly full",
+                        self.workers.len()
+                    ),
+                };
+                format!(
+                    "{ahead}{more} calls are before it; it goes to the first worker with room{paused}"
+                )
             }
             Queue::Of(worker) => {
                 let Some(worker) = self.workers.of(worker) else {
@@ -74,6 +84,7 @@ impl Scheduler {
                 };
                 let resources = call.needs().map_or(&[][..], |needs| &needs.resources);
                 let why = match worker.has_free(resources) {
+                    _ if worker.paused => "is paused because its memory is nearly full",
                     true => "has no room yet",
                     false => "has not enough of its resources free",
                 };
@@ -92,13 +103,7 @@ impl Scheduler {
                     0 => String::new(),
                     bytes => format!(", and memory for {bytes} bytes of inputs"),
                 };
-                let paused = self.workers.iter().filter(|(_, worker)| worker.paused).count();
-                let paused = match paused {
-                    0 => String::new(),
-                    paused => format!("; {paused} are paused because their memory is nearly full"),
-                };
-                let workers = self.workers.len();
-                format!("none of {workers} workers may run it{needs}{memory}{paused}")
+                format!("none of {} workers may run it{needs}{memory}", self.workers.len())
             }
         }
     }

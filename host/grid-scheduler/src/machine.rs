@@ -301,13 +301,11 @@ impl Scheduler {
         }
     }
 
-    /// A worker's memory is nearly full, or no longer: what is held back for it may run elsewhere,
-    /// what nobody could take may run here.
+    /// A worker's memory is nearly full, or no longer: what is held back for it may run elsewhere.
     fn on_paused(&mut self, id: WorkerId, paused: bool) {
         self.workers.change(id, |worker| worker.paused = paused);
-        self.rehouse_all_of(id);
-        if !paused {
-            self.house_the_homeless();
+        if paused {
+            self.rehouse_all_of(id);
         }
     }
 

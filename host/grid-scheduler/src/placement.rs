@@ -75,14 +75,14 @@ impl Inputs {
     }
 }
 
-/// May the call run there, were it the only one? Not while the worker's memory is nearly full.
+/// May the call run there, were it the only one?
 pub(crate) fn suits(
     worker: &Worker,
     needs: Option<&Needs>,
     names_matter: bool,
     bytes: u64,
 ) -> bool {
-    !worker.paused && meets(worker, needs, names_matter) && bytes <= worker.memory_bytes
+    meets(worker, needs, names_matter) && bytes <= worker.memory_bytes
 }
 
 /// Has it what the call needs besides memory?
@@ -166,11 +166,14 @@ impl Scheduler {
             return Ok(Queue::Any);
         }
         let inputs = self.inputs(id);
-        let home = match self.best(&inputs, needs, true) {
-            None if needs.is_some_and(|needs| needs.prefer) => self.best(&inputs, needs, false),
+        let home = |paused| match self.best(&inputs, needs, true, paused) {
+            None if needs.is_some_and(|needs| needs.prefer) => {
+                self.best(&inputs, needs, false, paused)
+            }
             best => best,
         };
-        match home {
+        // One that is paused takes calls again: better than nowhere.
+        match home(false).or_else(|| home(true)) {
             Some(candidate) => Ok(Queue::Of(candidate.worker)),
             None => self.check_memory(&inputs, needs),
         }
@@ -212,14 +215,18 @@ impl Scheduler {
         inputs
     }
 
-    /// The best of those that hold inputs and of whoever would begin first.
+    /// The best of those that hold inputs and of whoever would begin first, among workers that are
+    /// paused or that are not.
     fn best(
         &self,
         inputs: &Inputs,
         needs: Option<&Needs>,
         names_matter: bool,
+        paused: bool,
     ) -> Option<Candidate> {
-        let fits = |worker: &Worker| suits(worker, needs, names_matter, inputs.bytes);
+        let fits = |worker: &Worker| {
+            worker.paused == paused && suits(worker, needs, names_matter, inputs.bytes)
+        };
         let holders = inputs.held.keys().filter_map(|id| {
             let worker = self.workers.of(*id).filter(|worker| fits(worker))?;
             Some(inputs.at(*id, worker))

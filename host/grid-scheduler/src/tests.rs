@@ -13,6 +13,7 @@ mod kept;
 mod loss;
 mod needs;
 mod nested;
+mod pause;
 mod placement;
 mod submission;
 mod turns;

@@ -81,6 +81,10 @@ impl Worker {
         ahead_us: u64,
         expected_us: u64,
     ) -> u64 {
+        if self.paused {
+            // Nobody knows how long.
+            return u64::MAX;
+        }
         // What is taken is free when a call like this one ends.
         let taken_us = if self.has_free(resources) { 0 } else { expected_us };
         self.in_hand_us() + ahead_us / self.at_once(resources) + taken_us

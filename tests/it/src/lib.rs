@@ -28,6 +28,8 @@ mod insight;
 #[cfg(test)]
 mod loss;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod nested;
 #[cfg(test)]
 mod parts;

@@ -1,3 +1,5 @@
+mod memory;
+
 use super::*;
 use grid_proto::message::FromClient;
 use grid_proto::{Codec, ObjectMeta};
