@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use grid_proto::{Amount, WorkerId};
 
-use crate::call::{Call, CallId, Processing, State};
+use crate::call::{Call, CallId, Processing, Queue, State};
 use crate::counts::Counts;
 use crate::machine::Scheduler;
+use crate::placement::suits;
 use crate::submit::{Partial, Starting};
 use crate::worker::Worker;
 
@@ -144,6 +145,7 @@ impl Scheduler {
             State::Queued { at, .. } => {
                 ensure(missing == 0, "queued without its inputs")?;
                 ensure(self.is_listed(id, call, *at), "in no queue")?;
+                ensure(self.may_stay(call, *at), "held back for a worker that may not run it")?;
             }
             State::Processing(Processing { worker, .. }) => {
                 let known = self.workers.of(*worker).is_some_and(|w| w.in_hand.contains(&id));
@@ -159,6 +161,15 @@ impl Scheduler {
             State::Erred(_) => {}
         }
         Ok(())
+    }
+
+    /// Where it is held back it may run.
+    fn may_stay(&self, call: &Call, at: Queue) -> bool {
+        let Queue::Of(worker) = at else { return true };
+        let bytes = call.dependencies.iter().map(|input| self.calls[*input].size()).sum();
+        let names_matter = call.needs().is_some_and(|needs| !needs.prefer);
+        let worker = self.workers.of(worker);
+        worker.is_some_and(|worker| suits(worker, call.needs(), names_matter, bytes))
     }
 
     /// It is active and on no worker, and an input is neither there nor on its way.

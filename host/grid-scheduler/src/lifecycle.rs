@@ -155,9 +155,13 @@ impl Scheduler {
         self.add_holder(id, worker);
         self.note_home(id, worker);
         self.announce(id, inline);
+        // First of all: a dependent that is refused may take this call along.
+        self.drop_inputs(id);
         if self.calls[id].active_dependents > 0 && !self.mutated(Mutation::MissingNotCountedDown) {
             for dependent in self.calls[id].dependents.to_list() {
-                if let State::Waiting { missing } = &mut self.calls[dependent].state {
+                if self.calls.contains(dependent)
+                    && let State::Waiting { missing } = &mut self.calls[dependent].state
+                {
                     *missing -= 1;
                     if *missing == 0 {
                         self.enqueue(dependent);
@@ -165,9 +169,10 @@ impl Scheduler {
                 }
             }
         }
-        self.end_detachment(id);
-        self.drop_inputs(id);
-        self.release_unwanted(id);
+        if self.calls.contains(id) {
+            self.end_detachment(id);
+            self.release_unwanted(id);
+        }
     }
 
     /// It has no result, and neither have those that wait for it.
@@ -264,7 +269,8 @@ impl Scheduler {
     }
 
     pub(crate) fn free(&mut self, id: CallId, key: Key) {
-        let size = self.calls[id].size();
+        let kept = self.mutated(Mutation::HeldBytesKept);
+        let size = if kept { 0 } else { self.calls[id].size() };
         for holder in self.calls[id].holders().to_vec() {
             if let Some(worker) = self.workers.of_mut(holder) {
                 worker.holds.remove(&id);

@@ -1,6 +1,8 @@
 //! Graphs that clients submit: wide, chains, trees, layers, of all kinds of tasks. Salts come from a
 //! small range, so that clients often want the same work.
 
+use std::collections::BTreeSet;
+
 use grid_proto::message::Submission;
 use grid_proto::{Arg, CallOptions, CallSpec, Codec, Instance, Key, RequestId, TaskRef, Value};
 
@@ -40,10 +42,25 @@ impl Graph {
                 roots.push(graph.calls[position].key);
             }
         }
+        graph.drop_read_before(held);
         roots.sort_unstable();
         roots.dedup();
         graph.wanted = roots;
         graph
+    }
+
+    /// What its client holds already and reads in a call before the one that would say it anew is
+    /// not said anew: inputs come before their readers.
+    fn drop_read_before(&mut self, held: &[Key]) {
+        let mut read = BTreeSet::new();
+        self.calls.retain(|call| {
+            let inputs = call.args.iter().filter_map(|arg| match arg {
+                Arg::Key(key) => Some(*key),
+                Arg::Value(_) => None,
+            });
+            read.extend(inputs);
+            !(read.contains(&call.key) && held.contains(&call.key))
+        });
     }
 
     /// An actor and methods of it, which read some of the other calls.
@@ -65,6 +82,25 @@ impl Graph {
         for _ in 0..rng.range(1, 8) {
             let input = (!others.is_empty() && rng.chance(30)).then(|| rng.pick(&others));
             self.add_unique(Kind::Sharer, Instance::Fresh, input.as_slice(), rng);
+        }
+    }
+
+    /// Calls of this kind, some of which read another call. Few salts make clients share them.
+    pub(crate) fn add_some(&mut self, kind: Kind, rng: &mut Rng) {
+        let others: Vec<_> = self.calls.iter().map(|call| call.key).collect();
+        for _ in 0..rng.range(1, 10) {
+            let input = (!others.is_empty() && rng.chance(30)).then(|| rng.pick(&others));
+            let bytes = rng.range(0, 60).to_le_bytes().to_vec();
+            let mut args = vec![Arg::Value(Value { codec: Codec::Raw, bytes })];
+            args.extend(input.map(Arg::Key));
+            let name = kind.task(args.len() - 1);
+            let key = task::key_of(kind, &name, &args, rng);
+            if self.calls.iter().any(|call| call.key == key) {
+                continue;
+            }
+            let task = self.task_number(name);
+            self.calls.push(CallSpec { key, task, args, options: CallOptions::default() });
+            self.wanted.push(key);
         }
     }
 

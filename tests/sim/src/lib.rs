@@ -46,6 +46,7 @@ mod host;
 mod invariants;
 mod nested;
 mod network;
+mod operator;
 mod oracle;
 mod peers;
 pub mod quality;

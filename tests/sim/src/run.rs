@@ -99,6 +99,7 @@ impl World {
             self.step()?;
         }
         named("beliefs", self.compare_states())?;
+        named("holdings", self.compare_holdings())?;
         self.say_farewell();
         while self.agenda.work() > 0 {
             if self.agenda.now > until + QUIET_US {
@@ -128,6 +129,11 @@ impl World {
             let at = self.streams.faults.range(30_000, FAULTS_US);
             self.agenda.at(at, Event::Fault);
         }
+        if let Some(operator) = &mut self.operator {
+            for _ in 0..operator.range(1, 20) {
+                self.agenda.at(operator.range(50_000, FAULTS_US), Event::Tune);
+            }
+        }
         self.agenda.at(FAULTS_US, Event::Quiet);
         self.agenda.at(0, Event::Timer);
         if !self.deployed {
@@ -135,8 +141,16 @@ impl World {
         }
     }
 
+    /// All futures have ended, and all calls: what was lost after somebody read it is computed again,
+    /// and may wait at a queue until the machine's own time has come.
     fn is_settled(&self) -> bool {
-        self.deployed && self.clients.iter().all(|client| client.unsettled().is_empty())
+        let calls = self.machine.status().calls;
+        let ended = |(state, count): (&String, &u64)| {
+            *count == 0 || matches!(state.as_str(), "released" | "memory" | "erred")
+        };
+        self.deployed
+            && self.clients.iter().all(|client| client.unsettled().is_empty())
+            && calls.iter().all(ended)
     }
 
     /// All interest ends: by release, or by leaving.

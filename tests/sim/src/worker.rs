@@ -67,6 +67,7 @@ pub(crate) struct SimWorker {
     pub(crate) process: Process,
     pub(crate) alive: bool,
     pub(crate) slots: usize,
+    memory_bytes: u64,
     pub(crate) agent: Agent,
     pub(crate) store: BTreeMap<Key, ObjectMeta>,
     pub(crate) link: Option<LinkId>,
@@ -86,13 +87,14 @@ pub(crate) struct SimWorker {
 }
 
 impl SimWorker {
-    pub(crate) fn new(place: usize, slots: usize) -> Self {
+    pub(crate) fn new(place: usize, slots: usize, memory_bytes: u64) -> Self {
         Self {
             place,
             name: format!("w{place}"),
             process: 0,
             alive: false,
             slots,
+            memory_bytes,
             agent: Agent::new(slots, 16),
             store: BTreeMap::new(),
             link: None,
@@ -116,7 +118,16 @@ impl SimWorker {
     /// The supervisor starts a process; its predecessor's memory is gone.
     pub(crate) fn start(&mut self, name: String) {
         let process = self.process + 1;
-        *self = Self { name, process, alive: true, ..Self::new(self.place, self.slots) };
+        *self = Self { name, process, alive: true, ..self.anew() };
+    }
+
+    fn anew(&self) -> Self {
+        Self::new(self.place, self.slots, self.memory_bytes)
+    }
+
+    /// Bytes of inputs and results.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.store.values().map(|meta| meta.size).sum()
     }
 
     pub(crate) fn registration(&self) -> FromWorker {
@@ -124,7 +135,7 @@ impl SimWorker {
             host: format!("h{}", self.place / 2),
             labels: needs::labels(self.place),
             resources: needs::resources(self.place),
-            memory_bytes: 1 << 30,
+            memory_bytes: self.memory_bytes,
             name: self.name.clone(),
             address: self.address(),
             pid: u32::try_from(self.place).expect("workers are few") * 1_000 + self.process,
@@ -201,6 +212,10 @@ impl SimWorker {
         };
         if let Some(executing) = self.executing.values().find(runs_on) {
             return Err(format!("{} runs on though cancelled", executing.execution.key.short()));
+        }
+        let held = self.agent.held().copied();
+        if !held.eq(self.store.keys().copied()) {
+            return Err("its store holds something else than it believes".to_owned());
         }
         self.agent.check()
     }
@@ -350,6 +365,10 @@ impl SimWorker {
             return;
         }
         let spent = Spent { wall_us: context.rng.range(50, 20_000), ..Spent::default() };
+        if kind == Kind::Wanderer && !stopped && task::moves_on(&key, attempt) {
+            self.agent.on_executed(key, attempt, Outcome::Reschedule, spent);
+            return self.fill_slots(context);
+        }
         let result = match stopped {
             true => Err(Failure::new(FailureKind::Cancelled, "stopped")),
             false => run(&execution, kind, (&inputs, nested.as_ref()), number, context),
@@ -406,10 +425,10 @@ fn run(
         return Err(Failure::new(FailureKind::LostData, message));
     };
     let (poison, flaky) = (context.faults.poison_percent, context.faults.flaky_percent);
-    match task::user_error(kind, &execution.key, execution.attempt, poison, flaky) {
-        Some(message) => {
+    match task::fault(kind, &execution.key, execution.attempt, poison, flaky) {
+        Some((kind, message)) => {
             context.oracle.on_injected(&message, Some(execution.key));
-            Err(Failure::new(FailureKind::User, message))
+            Err(Failure::new(kind, message))
         }
         None => match nested {
             None => Ok(hash),

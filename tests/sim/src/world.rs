@@ -9,6 +9,7 @@ use crate::agenda::{Agenda, Event, WorkerEvent};
 use crate::client::SimClient;
 use crate::faults::Faults;
 use crate::history::History;
+use crate::invariants::memory;
 use crate::network::Network;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
@@ -51,6 +52,8 @@ pub(crate) struct World {
     pub(crate) steps: u64,
     /// Placement rounds.
     pub(crate) rounds: u64,
+    /// Where an operator's doings are drawn from, if there is one who changes what workers offer.
+    pub(crate) operator: Option<Rng>,
     pub(crate) trace: Option<Vec<String>>,
 }
 
@@ -59,15 +62,26 @@ impl World {
     pub(crate) fn new(seed: u64, trace: bool, change: impl FnOnce(&mut Config)) -> Self {
         let mut setup = Rng::stream(seed, 1);
         let faults = Faults::draw(&mut setup);
+        let mut trappers = Rng::stream(seed, 40);
+        let mut wanderers = Rng::stream(seed, 60);
         let mut config = Config {
             worker_ttl_us: WORKER_TTL_US,
             turn_calls_max: setup.pick(&[1, 3, 20, 2_048]),
             lookahead_us: setup.pick(&[0, 5_000]),
-            quarantine_strikes: 0,
+            quarantine_strikes: match trappers.chance(40) {
+                true => trappers.pick(&[1, 3, 6]),
+                false => 0,
+            },
+            reschedules_max: wanderers.pick(&[1, 4]),
             seed,
             ..Config::default()
         };
         change(&mut config);
+        let mut oracle = Oracle::default();
+        oracle.invariants.room.exact = config.lookahead_us == 0;
+        oracle.invariants.quarantine.strikes_max = config.quarantine_strikes;
+        oracle.invariants.elsewhere.asks_max = config.reschedules_max;
+        let refuses = config.quarantine_strikes > 0;
         let mut machine = Scheduler::new(config);
         let restored = setup.chance(50);
         if restored {
@@ -77,7 +91,11 @@ impl World {
         }
         let places = 0..usize::try_from(setup.range(1, 7)).expect("a small number");
         let slots = |setup: &mut Rng| usize::try_from(setup.range(1, 5)).expect("a small number");
-        let workers = places.map(|place| SimWorker::new(place, slots(&mut setup))).collect();
+        let mut memory = Rng::stream(seed, 80);
+        let scarce = memory.chance(40);
+        let mut bytes = || if scarce { memory::draw(&mut memory) } else { 1 << 30 };
+        let workers: Vec<_> =
+            places.map(|place| SimWorker::new(place, slots(&mut setup), bytes())).collect();
         let (cancels, forces) = (setup.chance(60), setup.chance(40));
         let needs = setup.chance(40);
         let (turns, salts) = (setup.pick(&[3, 10, 30]), setup.pick(&[1, 3, 10]));
@@ -96,13 +114,25 @@ impl World {
                 client.sharers = Some(Rng::stream(seed, stream));
             }
         }
+        if refuses || trappers.chance(10) {
+            for (stream, client) in (41..).zip(&mut clients) {
+                client.trappers = Some(Rng::stream(seed, stream));
+            }
+        }
+        if wanderers.chance(30) {
+            for (stream, client) in (61..).zip(&mut clients) {
+                client.wanderers = Some(Rng::stream(seed, stream));
+            }
+        }
+        let mut operator = Rng::stream(seed, 90);
         Self {
+            operator: operator.chance(40).then_some(operator),
             agenda: Agenda::default(),
             machine,
             network: Network::default(),
             workers,
             clients,
-            oracle: Oracle::default(),
+            oracle,
             faults,
             streams: Streams {
                 network: Rng::stream(seed, 2),
@@ -167,9 +197,11 @@ impl World {
             }
             Event::Client(place, event) => self.on_client_event(place, event),
             Event::Fault => self.strike()?,
+            Event::Tune => self.tune(),
             Event::Quiet => {
                 self.faults.quiet = true;
                 self.parted.clear();
+                self.offer_all();
             }
         }
         Ok(())
