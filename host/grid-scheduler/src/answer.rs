@@ -65,6 +65,12 @@ impl Scheduler {
         }
     }
 
+    /// Messages that were dropped because their attempt was over.
+    #[must_use]
+    pub fn stale_messages(&self) -> u64 {
+        self.stale_messages
+    }
+
     fn task_counts(&self) -> Vec<TaskCounts> {
         let any_worker = !self.workers.is_empty();
         let counts = self.tasks.iter().map(|task| {

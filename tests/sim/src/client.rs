@@ -49,6 +49,8 @@ pub(crate) struct SimClient {
     pub(crate) trappers: Option<Rng>,
     /// Where calls that ask to run elsewhere are drawn from.
     pub(crate) wanderers: Option<Rng>,
+    /// It submits large graphs, of about so many calls, and does nothing else.
+    pub(crate) large: Option<u64>,
     pub(crate) cancels: bool,
     pub(crate) forces: bool,
 }
@@ -68,6 +70,7 @@ impl SimClient {
             sharers: None,
             trappers: None,
             wanderers: None,
+            large: None,
             cancels,
             forces,
         }
@@ -170,6 +173,18 @@ impl SimClient {
         graph.submissions(request, rng).into_iter().map(FromClient::Submit).collect()
     }
 
+    /// A large graph; its futures are kept.
+    pub(crate) fn submit_large(&mut self, oracle: &mut Oracle, rng: &mut Rng) -> Vec<FromClient> {
+        let graph = Graph::draw_large(self.large.unwrap_or_default(), rng);
+        oracle.on_submit(&graph, 0);
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        let fresh = graph.wanted.clone();
+        self.futures.extend(fresh.iter().map(|key| (*key, Standing::Pending)));
+        self.open.insert(request, (fresh, false));
+        graph.submissions(request, rng).into_iter().map(FromClient::Submit).collect()
+    }
+
     /// What failed, and was not cancelled, once more.
     fn retry(&mut self, oracle: &mut Oracle) -> Vec<FromClient> {
         let failed = |standing: &Standing| match standing {
@@ -186,9 +201,8 @@ impl SimClient {
     /// Takes a task out of quarantine, or all.
     fn clear(&mut self) -> FromClient {
         self.requests += 1;
-        let one = |rng: &mut Rng| {
-            rng.chance(70).then(|| task::label(&Kind::Trapper.task(rng.index(2))))
-        };
+        let one =
+            |rng: &mut Rng| rng.chance(70).then(|| task::label(&Kind::Trapper.task(rng.index(2))));
         let query = Query::ClearQuarantine { task: self.trappers.as_mut().and_then(one) };
         FromClient::Query { request: RequestId(self.requests), query }
     }

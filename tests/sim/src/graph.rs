@@ -49,6 +49,50 @@ impl Graph {
         graph
     }
 
+    /// A graph of about so many calls, none of them known to others, with one end: a reduction of many
+    /// leaves or of chains, in the order in which little data is alive at a time.
+    pub(crate) fn draw_large(calls: u64, rng: &mut Rng) -> Self {
+        let mut graph = Self::default();
+        let chain = if rng.chance(70) { 1 } else { rng.range(5, 50) };
+        let leaves = (calls * 7 / 8 / chain).max(1);
+        let end = graph.reduction(leaves, chain, rng);
+        graph.wanted.push(end);
+        graph
+    }
+
+    /// Inputs first, each as late as may be.
+    fn reduction(&mut self, leaves: u64, chain: u64, rng: &mut Rng) -> Key {
+        let fan_in = INPUTS_MAX as u64;
+        if leaves <= 1 {
+            let mut last = self.add_new(&[], rng);
+            for _ in 1..chain {
+                last = self.add_new(&[last], rng);
+            }
+            return last;
+        }
+        let parts = leaves.min(fan_in);
+        let part = |n: u64| leaves * (n + 1) / parts - leaves * n / parts;
+        let inputs: Vec<_> = (0..parts).map(|n| self.reduction(part(n), chain, rng)).collect();
+        self.add_new(&inputs, rng)
+    }
+
+    /// A call like no other.
+    fn add_new(&mut self, inputs: &[Key], rng: &mut Rng) -> Key {
+        let kind = match rng.range(0, 100) {
+            0..5 => Kind::Flaky,
+            5..10 => Kind::Impure,
+            _ => Kind::Plain,
+        };
+        let bytes = rng.next().to_le_bytes().to_vec();
+        let mut args = vec![Arg::Value(Value { codec: Codec::Raw, bytes })];
+        args.extend(inputs.iter().map(|input| Arg::Key(*input)));
+        let name = kind.task(inputs.len());
+        let key = task::key_of(kind, &name, &args, rng);
+        let task = self.task_number(name);
+        self.calls.push(CallSpec { key, task, args, options: CallOptions::default() });
+        key
+    }
+
     /// What its client holds already and reads in a call before the one that would say it anew is
     /// not said anew: inputs come before their readers.
     fn drop_read_before(&mut self, held: &[Key]) {

@@ -99,7 +99,7 @@ impl World {
     /// Invariants that need all calls: after some rounds, for that takes long.
     fn look_at_calls(&mut self, given: &[Priority]) -> Result<(), String> {
         self.rounds += 1;
-        if !self.rounds.is_multiple_of(LOOK_ROUNDS) {
+        if !self.pace.of_agents || !self.rounds.is_multiple_of(LOOK_ROUNDS) {
             return Ok(());
         }
         let calls = self.calls();
@@ -173,7 +173,7 @@ impl World {
             }
             _ => None,
         };
-        let stale = self.machine.status().stale_messages;
+        let stale = self.machine.stale_messages();
         self.oracle.invariants.on_worker(id, &message);
         match message {
             FromWorker::Register(registration) => {
@@ -183,7 +183,7 @@ impl World {
             message => self.tell(Input::Worker(id, message)),
         }
         if let Some((key, attempt, outcome)) = ended
-            && self.machine.status().stale_messages == stale
+            && self.machine.stale_messages() == stale
         {
             self.ends_counted += u64::from(outcome != Some(Outcome::Reschedule));
             match outcome {

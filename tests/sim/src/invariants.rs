@@ -15,6 +15,7 @@ pub(crate) mod memory;
 pub(crate) mod needs;
 mod news;
 mod order;
+pub(crate) mod pile;
 mod quarantine;
 mod replays;
 mod room;

@@ -53,6 +53,9 @@ pub mod quality;
 mod rng;
 mod run;
 mod sharing;
+mod scale;
+mod setup;
+mod store;
 mod strike;
 mod task;
 #[cfg(test)]
@@ -64,3 +67,4 @@ mod world;
 #[cfg(feature = "mutations")]
 pub use run::run_mutated;
 pub use run::{Broken, Summary, run};
+pub use scale::{Scale, Scaled, run_at_scale};

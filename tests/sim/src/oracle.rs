@@ -169,7 +169,8 @@ impl Oracle {
 
     pub(crate) fn on_worker_lost(&mut self, worker: WorkerId) {
         self.lost.insert(worker);
-        let in_hand: Vec<_> = self.invariants.hands.of(worker).map(|((_, key, _), _)| *key).collect();
+        let in_hand: Vec<_> =
+            self.invariants.hands.of(worker).map(|((_, key, _), _)| *key).collect();
         for key in in_hand {
             self.on_death(key);
         }
@@ -190,6 +191,11 @@ impl Oracle {
 
     pub(crate) fn on_cancel(&mut self, key: Key) {
         self.cancelled.insert(key);
+    }
+
+    /// What all results hold together.
+    pub(crate) fn result_bytes(&self) -> u64 {
+        self.produced.values().flatten().map(|hash| task::meta(*hash).size).sum()
     }
 
     /// Whether this is the call or behind it.

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use grid_proto::message::{FromWorker, Outcome, Registration, ToWorker};
 use grid_proto::{
-    Arg, Attempt, BundleHash, Codec, Failure, FailureKind, Instance, Key, ObjectMeta, Spent, Value,
-    WorkerId,
+    Arg, Attempt, BundleHash, Codec, Failure, FailureKind, Instance, Key, Spent, Value, WorkerId,
 };
 use grid_worker::agent::{Action, Agent, Execution};
 
@@ -17,6 +16,7 @@ use crate::nested::Nested;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
 use crate::sharing::Sharing;
+use crate::store::Store;
 use crate::task::{self, Hash, Kind};
 
 /// Executions that run longer are reported as started.
@@ -69,7 +69,9 @@ pub(crate) struct SimWorker {
     pub(crate) slots: usize,
     memory_bytes: u64,
     pub(crate) agent: Agent,
-    pub(crate) store: BTreeMap<Key, ObjectMeta>,
+    pub(crate) store: Store,
+    /// What the world has counted of its bytes.
+    pub(crate) counted_bytes: u64,
     pub(crate) link: Option<LinkId>,
     pub(crate) welcomed: bool,
     pub(crate) executing: BTreeMap<u64, Executing>,
@@ -96,7 +98,8 @@ impl SimWorker {
             slots,
             memory_bytes,
             agent: Agent::new(slots, 16),
-            store: BTreeMap::new(),
+            store: Store::default(),
+            counted_bytes: 0,
             link: None,
             welcomed: false,
             executing: BTreeMap::new(),
@@ -123,11 +126,6 @@ impl SimWorker {
 
     fn anew(&self) -> Self {
         Self::new(self.place, self.slots, self.memory_bytes)
-    }
-
-    /// Bytes of inputs and results.
-    pub(crate) fn held_bytes(&self) -> u64 {
-        self.store.values().map(|meta| meta.size).sum()
     }
 
     pub(crate) fn registration(&self) -> FromWorker {
@@ -174,7 +172,9 @@ impl SimWorker {
             }
             WorkerEvent::Fetched { from, found, failed } => {
                 let got: Vec<_> = found.iter().map(|(key, _)| *key).collect();
-                self.store.extend(found);
+                for (key, meta) in found {
+                    self.store.insert(key, meta);
+                }
                 self.agent.on_fetched(from, &got, &failed);
             }
             WorkerEvent::Heartbeat => {
@@ -268,7 +268,7 @@ impl SimWorker {
         if let Instance::Of(actor) = execution.instance {
             let inside = |other: &Executing| other.execution.instance == execution.instance;
             assert!(!self.executing.values().any(inside), "two methods in one actor");
-            assert!(self.store.contains_key(&actor), "a method without its actor");
+            assert!(self.store.get(&actor).is_some(), "a method without its actor");
         }
         let input = |arg: &Arg| match arg {
             Arg::Key(key) => self.store.get(key).map(|meta| (*key, meta.hash)),

@@ -34,9 +34,8 @@ impl Elsewhere {
 impl Oracle {
     /// A call asked to run elsewhere, and the scheduler counted it.
     pub(crate) fn on_ask(&mut self, worker: WorkerId, key: Key) {
-        let others = self.names.keys().filter(|other| {
-            **other != worker && !self.lost.contains(other)
-        });
+        let others =
+            self.names.keys().filter(|other| **other != worker && !self.lost.contains(other));
         let others = others.copied().collect();
         self.invariants.elsewhere.open.insert(key, (worker, others));
         *self.invariants.elsewhere.asks.entry(key).or_default() += 1;

@@ -24,7 +24,8 @@ impl World {
             let believed = believed.remove(&worker.name).unwrap_or_default();
             let held = worker.store.iter().map(|(key, meta)| (*key, meta.size));
             let held: BTreeMap<_, _> = held.collect();
-            if let Some((key, _)) = believed.iter().find(|(key, size)| held.get(key) != Some(size)) {
+            if let Some((key, _)) = believed.iter().find(|(key, size)| held.get(key) != Some(size))
+            {
                 return Err(format!("{} does not hold {} like that", worker.name, key.short()));
             }
             if let Some(key) = held.keys().find(|key| !believed.contains_key(key)) {
@@ -32,7 +33,7 @@ impl World {
             }
             let bytes: u64 = held.values().sum();
             let told = known.iter().find(|known| known.name == worker.name);
-            if told.is_none_or(|told| told.object_bytes != bytes || worker.held_bytes() != bytes) {
+            if told.is_none_or(|told| told.object_bytes != bytes || worker.store.bytes() != bytes) {
                 return Err(format!("{} holds {bytes} bytes, others say {told:?}", worker.name));
             }
         }

@@ -154,9 +154,8 @@ impl World {
             return Err("the scheduler does not tell what is in quarantine".to_owned());
         };
         let Quarantine { tasks, blurred, .. } = &self.oracle.invariants.quarantine;
-        let of_trappers = |info: &&QuarantineInfo| {
-            info.task.contains("trapper") && !blurred.contains(&info.task)
-        };
+        let of_trappers =
+            |info: &&QuarantineInfo| info.task.contains("trapper") && !blurred.contains(&info.task);
         let told = refused.iter().filter(of_trappers);
         let told: BTreeSet<_> = told.map(|info| (info.task.as_str(), info.strikes)).collect();
         let exact = |(label, task): &(&String, &Task)| task.refused && !blurred.contains(*label);
