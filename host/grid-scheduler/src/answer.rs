@@ -10,6 +10,7 @@ use grid_proto::{Amount, ClientId, Key, RequestId, WorkerId};
 use crate::call::{Call, CallId, State};
 use crate::counts::Counts;
 use crate::machine::Scheduler;
+use crate::mutation::Mutation;
 
 /// More calls than this are never listed in one answer: it has to fit a frame.
 const CALLS_LISTED_MAX: usize = 10_000;
@@ -64,6 +65,12 @@ impl Scheduler {
         }
     }
 
+    /// Messages that were dropped because their attempt was over.
+    #[must_use]
+    pub fn stale_messages(&self) -> u64 {
+        self.stale_messages
+    }
+
     fn task_counts(&self) -> Vec<TaskCounts> {
         let any_worker = !self.workers.is_empty();
         let counts = self.tasks.iter().map(|task| {
@@ -100,9 +107,15 @@ impl Scheduler {
             let message = format!("no worker `{name}` is connected; `grid workers` lists them");
             return Answer::Refused(Refusal::Unavailable { message });
         };
-        self.workers.set_resources(id, resources);
-        self.rehouse_all_of(id);
-        self.look_for_homeless(id);
+        if !self.mutated(Mutation::ResourcesNotSet) {
+            self.workers.set_resources(id, resources);
+        }
+        if !self.mutated(Mutation::TunedNotRehoused) {
+            self.rehouse_all_of(id);
+        }
+        if !self.mutated(Mutation::TunedHomelessForgotten) {
+            self.look_for_homeless(id);
+        }
         Answer::Workers(self.worker_infos())
     }
 

@@ -42,17 +42,11 @@ pub(crate) struct Rounds {
 }
 
 impl Scheduler {
-    /// Brings idle workers to work.
-    pub(crate) fn balance(&mut self, touched: &mut BTreeSet<WorkerId>) {
+    /// Gives idle workers what is held back for others, one call each in turn.
+    pub(crate) fn steal(&mut self, touched: &mut BTreeSet<WorkerId>) {
         if !self.unbound.is_empty() {
             return;
         }
-        self.steal(touched);
-        self.ask_back();
-    }
-
-    /// Gives idle workers what is held back for others, one call each in turn.
-    fn steal(&mut self, touched: &mut BTreeSet<WorkerId>) {
         let victims = self.workers.backlogged(self.rounds.victim, ROBBED_MAX);
         if victims.is_empty() {
             return;
@@ -69,9 +63,12 @@ impl Scheduler {
                 self.rounds.thief = Some(thief);
                 let found = self.worth_stealing(thief.1, &mut looks);
                 if let Some(id) = found.filter(|id| self.is_ready(*id)) {
-                    self.dequeue(id);
-                    self.assign(id, thief.1);
-                    touched.insert(thief.1);
+                    let unasked = self.mutated(Mutation::StolenFromQuarantine);
+                    if unasked || !self.refuse_quarantined(id) {
+                        self.dequeue(id);
+                        self.assign(id, thief.1);
+                        touched.insert(thief.1);
+                    }
                     lucky.push(thief);
                     moves += 1;
                 }
@@ -138,11 +135,15 @@ impl Scheduler {
         }
         let inputs = self.inputs(id);
         let there = inputs.at(thief, worker).expected_start_us(self.bandwidth.bytes_per_us());
-        there < wait_us && inputs.bytes() <= worker.memory_bytes
+        let fits = inputs.bytes() <= worker.memory_bytes;
+        there < wait_us && (fits || self.mutated(Mutation::TooLargeStolen))
     }
 
-    /// Asks busy workers for calls that they have not begun, as many as slots are idle.
-    fn ask_back(&mut self) {
+    /// Asks busy workers for calls that they were given and have not begun, as many as slots are idle.
+    pub(crate) fn ask_back(&mut self) {
+        if !self.unbound.is_empty() {
+            return;
+        }
         let thieves = self.workers.idle(None, LOOKED_AT_MAX);
         let free = |(_, id): &Place| self.workers.of(*id).map(|w| w.slots as usize - w.at_slots());
         let idle: usize = thieves.iter().filter_map(free).sum();
@@ -155,7 +156,7 @@ impl Scheduler {
         for (wait_us, victim) in victims {
             let count_max = idle.saturating_sub(self.withdrawing);
             if wait_us >= PATIENCE_US + TRANSFER_LATENCY_US {
-                self.ask_back_of(victim, wait_us, &thieves, count_max);
+                self.ask_back_of(victim, &thieves, count_max);
             }
         }
         if self.withdrawing == asked_before {
@@ -164,8 +165,34 @@ impl Scheduler {
         }
     }
 
+    /// Those of a worker's calls that would start sooner on an idle one than there, were they and those
+    /// before them in this list not in its hands: no other would stay away once it is given back.
+    fn worth_asking_back(
+        &self,
+        victim: WorkerId,
+        calls: &[(Priority, CallId)],
+        thieves: &[Place],
+        count_max: usize,
+    ) -> Vec<CallId> {
+        let Some(victim) = self.workers.of(victim) else { return Vec::new() };
+        let (mut given_back_us, mut wanted) = (0, Vec::new());
+        for (_, id) in calls {
+            let expected_us = self.tasks.of(self.calls[*id].task).expected_us();
+            let wait_us = victim.start_without_us(given_back_us + expected_us);
+            let sooner = |thief: &Place| self.starts_within(*id, thief.1, wait_us);
+            if thieves.iter().any(sooner) || self.mutated(Mutation::AskedBackInVain) {
+                given_back_us += expected_us;
+                wanted.push(*id);
+                if wanted.len() == count_max {
+                    break;
+                }
+            }
+        }
+        wanted
+    }
+
     /// The same of one worker, for at most so many.
-    fn ask_back_of(&mut self, victim: WorkerId, wait_us: u64, thieves: &[Place], count_max: usize) {
+    fn ask_back_of(&mut self, victim: WorkerId, thieves: &[Place], count_max: usize) {
         let Some(state) = self.workers.of(victim) else { return };
         let not_begun = state.not_begun();
         let mut last_first: Vec<_> = state
@@ -173,7 +200,7 @@ impl Scheduler {
             .difference(&state.waiting)
             .filter_map(|id| self.calls[*id].processing().map(|processing| (*id, processing)))
             .filter(|(id, processing)| {
-                !processing.executing
+                (!processing.executing || self.mutated(Mutation::RunningAskedBack))
                     && !processing.withdrawing
                     && self.calls[*id].needs().is_none()
                     && !self.actors.is_method(*id)
@@ -181,14 +208,13 @@ impl Scheduler {
             .map(|(id, _)| (self.calls[id].priority, id))
             .collect();
         last_first.sort_unstable_by(|a, b| b.cmp(a));
+        if self.mutated(Mutation::AskedBackFirst) {
+            last_first.reverse();
+        }
         last_first.truncate(not_begun.min(count_max.max(LOOKED_AT_MAX)));
-        // What would go back there at once stays.
-        last_first.retain(|(_, id)| {
-            thieves.iter().any(|thief| self.starts_within(*id, thief.1, wait_us))
-        });
-        last_first.truncate(count_max);
+        let wanted = self.worth_asking_back(victim, &last_first, thieves, count_max);
         let mut attempts = Vec::new();
-        for (_, id) in last_first {
+        for id in wanted {
             let call = &mut self.calls[id];
             if let State::Processing(processing) = &mut call.state {
                 processing.withdrawing = true;

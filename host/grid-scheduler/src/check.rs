@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use grid_proto::{Amount, WorkerId};
 
-use crate::call::{Call, CallId, Processing, State};
+use crate::call::{Call, CallId, Processing, Queue, State};
 use crate::cancel::Cancel;
 use crate::counts::Counts;
 use crate::machine::Scheduler;
+use crate::placement::suits;
 use crate::retry::Retry;
 use crate::submit::{Partial, Starting};
 use crate::worker::Worker;
@@ -151,6 +152,7 @@ impl Scheduler {
             State::Queued { at, .. } => {
                 ensure(missing == 0, "queued without its inputs")?;
                 ensure(self.is_listed(id, call, *at), "in no queue")?;
+                ensure(self.may_stay(id, call, *at), "held back for a worker that may not run it")?;
             }
             State::Processing(Processing { worker, .. }) => {
                 ensure(self.is_in_hand(id, *worker), "its worker does not have it in hand")?;
@@ -163,6 +165,18 @@ impl Scheduler {
             State::Erred(_) => {}
         }
         Ok(())
+    }
+
+    /// Where it is held back it may run, unless it is about to be held back elsewhere.
+    fn may_stay(&self, id: CallId, call: &Call, at: Queue) -> bool {
+        let Queue::Of(worker) = at else { return true };
+        if !self.is_in_backlog(id, call, worker) {
+            return true;
+        }
+        let bytes = call.dependencies.iter().map(|input| self.calls[*input].size()).sum();
+        let names_matter = call.needs().is_some_and(|needs| !needs.prefer);
+        let worker = self.workers.of(worker);
+        worker.is_some_and(|worker| suits(worker, call.needs(), names_matter, bytes))
     }
 
     /// It is active and on no worker, and an input is neither there nor on its way.

@@ -178,12 +178,15 @@ impl Scheduler {
         self.add_holder(id, worker);
         self.note_home(id, worker);
         self.announce(id, inline);
+        // First of all: a dependent that is refused may take this call along.
+        self.drop_inputs(id);
         if !self.mutated(Mutation::MissingNotCountedDown) {
             self.spread(id);
         }
-        self.end_detachment(id);
-        self.drop_inputs(id);
-        self.release_unwanted(id);
+        if self.calls.contains(id) {
+            self.end_detachment(id);
+            self.release_unwanted(id);
+        }
     }
 
     /// It has no result. Neither have those that wait for it: they follow in the turns to come.
@@ -271,7 +274,8 @@ impl Scheduler {
     }
 
     pub(crate) fn free(&mut self, id: CallId, key: Key) {
-        let size = self.calls[id].size();
+        let kept = self.mutated(Mutation::HeldBytesKept);
+        let size = if kept { 0 } else { self.calls[id].size() };
         for holder in self.calls[id].holders().to_vec() {
             if let Some(worker) = self.workers.of_mut(holder) {
                 worker.holds.remove(&id);

@@ -94,7 +94,10 @@ pub struct Scheduler {
 impl Scheduler {
     /// An empty grid.
     #[must_use]
-    pub fn new(config: Config) -> Self {
+    pub fn new(mut config: Config) -> Self {
+        if config.mutated(Mutation::SaturationIgnored) {
+            config.saturation_percent *= 3;
+        }
         Self {
             calls: Calls::new(config.seed),
             workers: Workers::new(config.clone()),

@@ -1,6 +1,7 @@
 //! Mistakes that can be put into the machine, to see that the simulator finds them. Without the
 //! feature `mutations`, which only tests switch on, they are compiled to nothing.
 
+use crate::config::Config;
 use crate::machine::Scheduler;
 
 macro_rules! mutations {
@@ -84,13 +85,60 @@ mutations! {
     LeaseKept,
     /// Items that a client did not take before it was gone are lost to others.
     ItemsKept,
+    /// A call that asks to run elsewhere may run on the same worker again.
+    SameWorkerAgain,
+    /// A call that asks to run elsewhere never runs again.
+    RescheduledDropped,
+    /// A call may ask to run elsewhere for ever.
+    ReschedulesUncounted,
+    /// Workers are asked to give back what they run.
+    RunningAskedBack,
+    /// Workers are asked to give back what they would run next.
+    AskedBackFirst,
+    /// Workers are asked to give back what then belongs to them again.
+    AskedBackInVain,
+    /// A worker may steal calls whose inputs it has no memory for.
+    TooLargeStolen,
+    /// Workers are given far more than their slots hold.
+    SaturationIgnored,
+    /// What a worker's store may hold does not matter.
+    MemoryIgnored,
+    /// Calls whose inputs fit no worker wait for one.
+    TooLargeNotRefused,
+    /// A result that is freed still counts among its holder's bytes.
+    HeldBytesKept,
+    /// Strikes are not counted.
+    StrikeNotCounted,
+    /// Errors that tasks return count as strikes.
+    UserErrorCounted,
+    /// What is in quarantine runs nevertheless.
+    QuarantineIgnored,
+    /// While one task is in quarantine, all are.
+    QuarantineSpreads,
+    /// What is taken out of quarantine stays in it.
+    ClearForgotten,
+    /// Calls in a task's quarantine may still be stolen.
+    StolenFromQuarantine,
+    /// What a worker offers from now on is not noted.
+    ResourcesNotSet,
+    /// What is held back for a worker stays there, though it offers something else from now on.
+    TunedNotRehoused,
+    /// What no worker could run is not looked at when one offers something else.
+    TunedHomelessForgotten,
 }
 
 impl Scheduler {
     /// Whether this mistake is in the machine.
+    pub(crate) fn mutated(&self, mutation: Mutation) -> bool {
+        self.config.mutated(mutation)
+    }
+}
+
+impl Config {
+    /// Whether this mistake is in the machine.
     #[cfg(feature = "mutations")]
     pub(crate) fn mutated(&self, mutation: Mutation) -> bool {
-        self.config.mutation == Some(mutation)
+        self.mutation == Some(mutation)
     }
 
     /// There is no mistake that we know of.

@@ -106,7 +106,10 @@ impl Scheduler {
         }
         let at = match self.find_home(id) {
             Ok(at) => at,
-            Err(failure) => return self.fail(id, Arc::new(failure)),
+            Err(mut failure) => {
+                failure.site = Some(self.site(id, String::new()));
+                return self.fail(id, Arc::new(failure));
+            }
         };
         self.hold_back(id, at);
     }
@@ -186,6 +189,7 @@ impl Scheduler {
         let suiting = self.workers.iter().filter(|(_, worker)| meets(worker, needs, names_matter));
         let limit_bytes = match inputs.bytes {
             0 => None,
+            _ if self.mutated(Mutation::TooLargeNotRefused) => None,
             _ => suiting.map(|(_, worker)| worker.memory_bytes).max(),
         };
         let asked_bytes = inputs.bytes;
@@ -224,9 +228,9 @@ impl Scheduler {
         names_matter: bool,
         paused: bool,
     ) -> Option<Candidate> {
-        let fits = |worker: &Worker| {
-            worker.paused == paused && suits(worker, needs, names_matter, inputs.bytes)
-        };
+        let bytes = if self.mutated(Mutation::MemoryIgnored) { 0 } else { inputs.bytes };
+        let fits =
+            |worker: &Worker| worker.paused == paused && suits(worker, needs, names_matter, bytes);
         let holders = inputs.held.keys().filter_map(|id| {
             let worker = self.workers.of(*id).filter(|worker| fits(worker))?;
             Some(inputs.at(*id, worker))
@@ -253,18 +257,19 @@ impl Scheduler {
                 refused += 1;
                 continue;
             }
-            if let Some(failure) = self.quarantine(id) {
-                self.fail(id, failure);
+            if self.refuse_quarantined(id) {
                 continue;
             }
             self.dequeue(id);
             self.assign(id, worker);
             touched.insert(worker);
         }
-        self.balance(&mut touched);
+        self.steal(&mut touched);
         for worker in touched {
             self.send_assignments(worker);
         }
+        // Of what they have been told of.
+        self.ask_back();
     }
 
     fn next_to_fill(&self) -> Option<WorkerId> {

@@ -8,6 +8,7 @@ use grid_proto::{Failure, FailureKind};
 
 use crate::call::CallId;
 use crate::machine::Scheduler;
+use crate::mutation::Mutation;
 
 /// Strikes that are remembered in words; all are counted.
 const STRIKES_TOLD_MAX: usize = 10;
@@ -24,7 +25,8 @@ pub(crate) struct Strikes {
 impl Scheduler {
     /// Counts an end against the call's task, if the sandbox or the worker's death was the end.
     pub(crate) fn count_strike(&mut self, id: CallId, worker: &str, failure: &Failure) {
-        if !is_strike(&failure.kind) {
+        let counts = is_strike(&failure.kind) && !self.mutated(Mutation::StrikeNotCounted);
+        if !counts && !self.mutated(Mutation::UserErrorCounted) {
             return;
         }
         let strikes_max = self.config.quarantine_strikes;
@@ -50,11 +52,25 @@ impl Scheduler {
 
     /// What a call fails with because its task is in quarantine.
     pub(crate) fn quarantine(&self, id: CallId) -> Option<Arc<Failure>> {
-        let task = self.tasks.of(self.calls[id].task);
+        let task = match self.mutated(Mutation::QuarantineSpreads) {
+            true => self.tasks.iter().find(|task| task.strikes.sentence.is_some())?,
+            false => self.tasks.of(self.calls[id].task),
+        };
         let sentence = task.strikes.sentence.as_ref()?;
+        if self.mutated(Mutation::QuarantineIgnored) {
+            return None;
+        }
         let mut failure = Failure::clone(sentence);
         failure.site = Some(self.site(id, String::new()));
         Some(Arc::new(failure))
+    }
+
+    /// Fails a call that could be given to a worker if its task is in quarantine. Says whether it
+    /// is.
+    pub(crate) fn refuse_quarantined(&mut self, id: CallId) -> bool {
+        let Some(failure) = self.quarantine(id) else { return false };
+        self.fail(id, failure);
+        true
     }
 
     /// The tasks that are in quarantine.
@@ -72,10 +88,13 @@ impl Scheduler {
     /// Forgets the strikes of these tasks, `bundle@version:task`, or of all. Says of how many.
     pub(crate) fn clear_quarantine(&mut self, label: Option<&str>) -> u32 {
         let mut cleared = 0;
+        let forgotten = self.mutated(Mutation::ClearForgotten);
         for task in self.tasks.iter_mut() {
             let meant = label.is_none_or(|label| label == task.label);
             if meant && task.strikes.sentence.is_some() {
-                task.strikes = Strikes::default();
+                if !forgotten {
+                    task.strikes = Strikes::default();
+                }
                 cleared += 1;
             }
         }

@@ -7,6 +7,7 @@ use grid_proto::{Failure, FailureKind, WorkerId};
 
 use crate::call::{CallId, State};
 use crate::machine::Scheduler;
+use crate::mutation::Mutation;
 use crate::placement::suits;
 
 impl Scheduler {
@@ -16,6 +17,7 @@ impl Scheduler {
             return self.refuse_to_move(id, worker);
         }
         let times_max = self.config.reschedules_max;
+        let counted = !self.mutated(Mutation::ReschedulesUncounted);
         let wishes = self.calls[id].wishes_mut();
         if wishes.reschedules >= times_max {
             let message = format!(
@@ -28,8 +30,11 @@ impl Scheduler {
             self.fail(id, Arc::new(failure));
             return;
         }
-        wishes.reschedules += 1;
+        wishes.reschedules += u32::from(counted);
         wishes.avoids = Some(worker);
+        if self.mutated(Mutation::RescheduledDropped) {
+            return self.leave_worker(id);
+        }
         self.start_over(id);
         self.elsewhere.insert(id);
     }
@@ -62,8 +67,9 @@ impl Scheduler {
             let (bytes, needs) = (self.inputs(id).bytes(), self.calls[id].needs());
             let others = |names_matter: bool, free: &[_]| {
                 self.workers.first_to_start(needs, |other, worker| {
-                    other != avoids
+                    (other != avoids || self.mutated(Mutation::SameWorkerAgain))
                         && !worker.arriving
+                        && !worker.paused
                         && suits(worker, needs, names_matter, bytes)
                         && worker.has_free(free)
                 })
@@ -72,7 +78,9 @@ impl Scheduler {
             let names_matter =
                 !needs.is_some_and(|needs| needs.prefer) || others(true, &[]).is_some();
             let other = others(names_matter, needs.map_or(&[], |needs| &needs.resources));
-            if let Some(worker) = other {
+            if let Some(worker) = other
+                && !self.refuse_quarantined(id)
+            {
                 self.dequeue(id);
                 self.assign(id, worker);
                 touched.insert(worker);

@@ -53,6 +53,10 @@ impl Scheduler {
     /// tries again until the holder is lost or says that it does not hold it.
     fn start_beside(&mut self, id: CallId, holder: WorkerId) {
         self.start_over(id);
+        if !self.calls.contains(id) {
+            // It was refused, and nobody wants to know.
+            return;
+        }
         // A method stays where its actor is.
         let at_home = |at: Queue| matches!(at, Queue::Any | Queue::Of(_));
         let (bytes, needs) = (self.inputs(id).bytes(), self.calls[id].needs());

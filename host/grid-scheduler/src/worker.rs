@@ -64,8 +64,14 @@ impl Worker {
     /// Expected time until a slot is free, were all slots equally busy, counting what is held back
     /// for it.
     pub(crate) fn start_us(&self) -> u64 {
+        self.start_without_us(0)
+    }
+
+    /// The same, had it so much less in hand that has not begun.
+    pub(crate) fn start_without_us(&self, given_back_us: u64) -> u64 {
         let backlog_us = self.backlog.expected_us();
-        self.per_slot(self.load_us + backlog_us).max(self.overrun_us + self.per_slot(backlog_us))
+        let load_us = self.load_us.saturating_sub(given_back_us);
+        self.per_slot(load_us + backlog_us).max(self.overrun_us + self.per_slot(backlog_us))
     }
 
     /// The same, counting what is in its hands alone.

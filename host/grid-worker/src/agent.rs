@@ -501,6 +501,11 @@ impl Agent {
         self.dispatched.len()
     }
 
+    /// What is in the store, as this machine told.
+    pub fn held(&self) -> impl Iterator<Item = &Key> {
+        self.held.keys()
+    }
+
     /// Verifies every invariant.
     ///
     /// # Errors

@@ -31,6 +31,8 @@ pub(crate) enum Event {
     Client(usize, ClientEvent),
     /// Something goes wrong.
     Fault,
+    /// The operator changes what a worker offers.
+    Tune,
     /// From now on nothing goes wrong any more.
     Quiet,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use grid_proto::coordination::{DatasetOperation, Operation};
-use grid_proto::message::{Answer, FromClient, Holder, Refusal, ToClient};
+use grid_proto::message::{Answer, FromClient, Holder, Query, Refusal, ToClient};
 use grid_proto::{Failure, FailureKind, Key, ObjectMeta, RequestId};
 
 use crate::agenda::LinkId;
@@ -11,6 +11,7 @@ use crate::graph::Graph;
 use crate::invariants::named;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
+use crate::task::{self, Kind};
 
 /// Names under which clients publish what they hold.
 pub(crate) const DATASETS: [&str; 3] = ["apples", "pears", "plums"];
@@ -44,6 +45,12 @@ pub(crate) struct SimClient {
     pub(crate) actors: Option<Rng>,
     /// Where calls that share are drawn from, if it makes any.
     pub(crate) sharers: Option<Rng>,
+    /// Where calls that trap are drawn from, and when it clears the quarantine.
+    pub(crate) trappers: Option<Rng>,
+    /// Where calls that ask to run elsewhere are drawn from.
+    pub(crate) wanderers: Option<Rng>,
+    /// It submits large graphs, of about so many calls, and does nothing else.
+    pub(crate) large: Option<u64>,
     pub(crate) cancels: bool,
     pub(crate) forces: bool,
 }
@@ -61,6 +68,9 @@ impl SimClient {
             needs,
             actors: None,
             sharers: None,
+            trappers: None,
+            wanderers: None,
+            large: None,
             cancels,
             forces,
         }
@@ -82,6 +92,9 @@ impl SimClient {
         rng: &mut Rng,
     ) -> Vec<FromClient> {
         let held: Vec<_> = self.futures.keys().copied().collect();
+        if self.trappers.as_mut().is_some_and(|rng| rng.chance(15)) {
+            return vec![self.clear()];
+        }
         match rng.range(0, 110) {
             100..=104 => self.retry(oracle),
             105.. => vec![self.share(&held, rng)],
@@ -115,6 +128,16 @@ impl SimClient {
         // What is an actor is no argument.
         let held: Vec<_> = held.iter().filter(|key| !oracle.is_actor(key)).copied().collect();
         let mut graph = Graph::draw(&held, self.salts, self.needs, rng);
+        if let Some(rng) = &mut self.trappers
+            && rng.chance(60)
+        {
+            graph.add_some(Kind::Trapper, rng);
+        }
+        if let Some(rng) = &mut self.wanderers
+            && rng.chance(50)
+        {
+            graph.add_some(Kind::Wanderer, rng);
+        }
         if let Some(rng) = &mut self.sharers
             && rng.chance(40)
         {
@@ -150,6 +173,18 @@ impl SimClient {
         graph.submissions(request, rng).into_iter().map(FromClient::Submit).collect()
     }
 
+    /// A large graph; its futures are kept.
+    pub(crate) fn submit_large(&mut self, oracle: &mut Oracle, rng: &mut Rng) -> Vec<FromClient> {
+        let graph = Graph::draw_large(self.large.unwrap_or_default(), rng);
+        oracle.on_submit(&graph, 0);
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        let fresh = graph.wanted.clone();
+        self.futures.extend(fresh.iter().map(|key| (*key, Standing::Pending)));
+        self.open.insert(request, (fresh, false));
+        graph.submissions(request, rng).into_iter().map(FromClient::Submit).collect()
+    }
+
     /// What failed, and was not cancelled, once more.
     fn retry(&mut self, oracle: &mut Oracle) -> Vec<FromClient> {
         let failed = |standing: &Standing| match standing {
@@ -161,6 +196,15 @@ impl SimClient {
         oracle.on_retry(&keys);
         self.requests += 1;
         vec![FromClient::Retry { request: RequestId(self.requests), keys }]
+    }
+
+    /// Takes a task out of quarantine, or all.
+    fn clear(&mut self) -> FromClient {
+        self.requests += 1;
+        let one =
+            |rng: &mut Rng| rng.chance(70).then(|| task::label(&Kind::Trapper.task(rng.index(2))));
+        let query = Query::ClearQuarantine { task: self.trappers.as_mut().and_then(one) };
+        FromClient::Query { request: RequestId(self.requests), query }
     }
 
     /// Publishes some of what it holds, or takes back what somebody published.
@@ -240,6 +284,8 @@ impl SimClient {
             ToClient::Topic { name, .. } => Err(format!("told of topic `{name}` without asking")),
             ToClient::Answer { answer: Answer::Refused(refusal), .. } => match refusal {
                 Refusal::UnknownName { .. } => Ok(None),
+                // What it wanted out of quarantine is not in it.
+                Refusal::Unavailable { .. } if self.trappers.is_some() => Ok(None),
                 Refusal::UnknownKey { .. } if self.forces => Ok(None),
                 refusal => Err(refusal.to_string()),
             },

@@ -71,6 +71,23 @@ impl Faults {
         }
     }
 
+    /// Some of these, and slow links; calls fail as they are written.
+    pub(crate) fn light(kinds: Vec<Fault>, count: u64) -> Self {
+        Self {
+            kinds,
+            count,
+            poison_percent: 0,
+            flaky_percent: 10,
+            kill_percent: 0,
+            fetch_fail_percent: 0,
+            load_fail_percent: 0,
+            slow_link_percent: 5,
+            twice_percent: 0,
+            reports_started: true,
+            quiet: false,
+        }
+    }
+
     pub(crate) fn pick(&self, rng: &mut Rng) -> Option<Fault> {
         (!self.kinds.is_empty()).then(|| rng.pick(&self.kinds))
     }

@@ -1,6 +1,8 @@
 //! Graphs that clients submit: wide, chains, trees, layers, of all kinds of tasks. Salts come from a
 //! small range, so that clients often want the same work.
 
+use std::collections::BTreeSet;
+
 use grid_proto::message::Submission;
 use grid_proto::{Arg, CallOptions, CallSpec, Codec, Instance, Key, RequestId, TaskRef, Value};
 
@@ -40,10 +42,69 @@ impl Graph {
                 roots.push(graph.calls[position].key);
             }
         }
+        graph.drop_read_before(held);
         roots.sort_unstable();
         roots.dedup();
         graph.wanted = roots;
         graph
+    }
+
+    /// A graph of about so many calls, none of them known to others, with one end: a reduction of many
+    /// leaves or of chains, in the order in which little data is alive at a time.
+    pub(crate) fn draw_large(calls: u64, rng: &mut Rng) -> Self {
+        let mut graph = Self::default();
+        let chain = if rng.chance(70) { 1 } else { rng.range(5, 50) };
+        let leaves = (calls * 7 / 8 / chain).max(1);
+        let end = graph.reduction(leaves, chain, rng);
+        graph.wanted.push(end);
+        graph
+    }
+
+    /// Inputs first, each as late as may be.
+    fn reduction(&mut self, leaves: u64, chain: u64, rng: &mut Rng) -> Key {
+        let fan_in = INPUTS_MAX as u64;
+        if leaves <= 1 {
+            let mut last = self.add_new(&[], rng);
+            for _ in 1..chain {
+                last = self.add_new(&[last], rng);
+            }
+            return last;
+        }
+        let parts = leaves.min(fan_in);
+        let part = |n: u64| leaves * (n + 1) / parts - leaves * n / parts;
+        let inputs: Vec<_> = (0..parts).map(|n| self.reduction(part(n), chain, rng)).collect();
+        self.add_new(&inputs, rng)
+    }
+
+    /// A call like no other.
+    fn add_new(&mut self, inputs: &[Key], rng: &mut Rng) -> Key {
+        let kind = match rng.range(0, 100) {
+            0..5 => Kind::Flaky,
+            5..10 => Kind::Impure,
+            _ => Kind::Plain,
+        };
+        let bytes = rng.next().to_le_bytes().to_vec();
+        let mut args = vec![Arg::Value(Value { codec: Codec::Raw, bytes })];
+        args.extend(inputs.iter().map(|input| Arg::Key(*input)));
+        let name = kind.task(inputs.len());
+        let key = task::key_of(kind, &name, &args, rng);
+        let task = self.task_number(name);
+        self.calls.push(CallSpec { key, task, args, options: CallOptions::default() });
+        key
+    }
+
+    /// What its client holds already and reads in a call before the one that would say it anew is
+    /// not said anew: inputs come before their readers.
+    fn drop_read_before(&mut self, held: &[Key]) {
+        let mut read = BTreeSet::new();
+        self.calls.retain(|call| {
+            let inputs = call.args.iter().filter_map(|arg| match arg {
+                Arg::Key(key) => Some(*key),
+                Arg::Value(_) => None,
+            });
+            read.extend(inputs);
+            !(read.contains(&call.key) && held.contains(&call.key))
+        });
     }
 
     /// An actor and methods of it, which read some of the other calls.
@@ -65,6 +126,25 @@ impl Graph {
         for _ in 0..rng.range(1, 8) {
             let input = (!others.is_empty() && rng.chance(30)).then(|| rng.pick(&others));
             self.add_unique(Kind::Sharer, Instance::Fresh, input.as_slice(), rng);
+        }
+    }
+
+    /// Calls of this kind, some of which read another call. Few salts make clients share them.
+    pub(crate) fn add_some(&mut self, kind: Kind, rng: &mut Rng) {
+        let others: Vec<_> = self.calls.iter().map(|call| call.key).collect();
+        for _ in 0..rng.range(1, 10) {
+            let input = (!others.is_empty() && rng.chance(30)).then(|| rng.pick(&others));
+            let bytes = rng.range(0, 60).to_le_bytes().to_vec();
+            let mut args = vec![Arg::Value(Value { codec: Codec::Raw, bytes })];
+            args.extend(input.map(Arg::Key));
+            let name = kind.task(args.len() - 1);
+            let key = task::key_of(kind, &name, &args, rng);
+            if self.calls.iter().any(|call| call.key == key) {
+                continue;
+            }
+            let task = self.task_number(name);
+            self.calls.push(CallSpec { key, task, args, options: CallOptions::default() });
+            self.wanted.push(key);
         }
     }
 

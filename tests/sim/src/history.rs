@@ -1,5 +1,7 @@
 //! Messages that were on the wires, to come once more.
 
+use std::collections::VecDeque;
+
 use grid_proto::WorkerId;
 use grid_proto::message::{FromWorker, ToWorker};
 
@@ -10,8 +12,8 @@ const KEPT_MAX: usize = 400;
 
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    up: Vec<(WorkerId, FromWorker)>,
-    down: Vec<(WorkerId, ToWorker)>,
+    up: VecDeque<(WorkerId, FromWorker)>,
+    down: VecDeque<(WorkerId, ToWorker)>,
 }
 
 impl History {
@@ -50,9 +52,9 @@ impl History {
     }
 }
 
-fn keep<T: Clone>(kept: &mut Vec<(WorkerId, T)>, id: WorkerId, message: &T) {
+fn keep<T: Clone>(kept: &mut VecDeque<(WorkerId, T)>, id: WorkerId, message: &T) {
     if kept.len() == KEPT_MAX {
-        kept.remove(0);
+        kept.pop_front();
     }
-    kept.push((id, message.clone()));
+    kept.push_back((id, message.clone()));
 }

@@ -54,12 +54,18 @@ impl World {
                     to_clients.entry(id.0).or_default().push(message);
                 }
                 Action::ToWorker(id, message) => {
-                    self.oracle.invariants.hands.on_to_worker(id, &message);
+                    let invariants = &mut self.oracle.invariants;
+                    named("balance", invariants.check_asked_back(id, &message))?;
+                    invariants.hands.on_to_worker(id, &message);
+                    if let ToWorker::Free(keys) = &message {
+                        self.oracle.on_free(keys);
+                    }
                     if let ToWorker::Run(assignments) = &message {
                         for run in assignments {
-                            self.oracle.on_run(id, run)?;
-                            // A method waits for its actor's turn and for nothing else.
-                            if !matches!(run.instance, Instance::Of(_)) {
+                            let moves = self.oracle.on_run(id, run)?;
+                            // A method waits for its actor's turn and for nothing else; what moves
+                            // goes to another worker whether that has room or not.
+                            if !moves && !matches!(run.instance, Instance::Of(_)) {
                                 given.push(run.priority);
                             }
                         }
@@ -93,13 +99,14 @@ impl World {
     /// Invariants that need all calls: after some rounds, for that takes long.
     fn look_at_calls(&mut self, given: &[Priority]) -> Result<(), String> {
         self.rounds += 1;
-        if !self.rounds.is_multiple_of(LOOK_ROUNDS) {
+        if !self.pace.of_agents || !self.rounds.is_multiple_of(LOOK_ROUNDS) {
             return Ok(());
         }
         let calls = self.calls();
         let held_back: Vec<_> = calls.iter().filter(|call| call.state == "queued").collect();
         self.oracle.on_round(given, &held_back);
-        named("hands", self.oracle.invariants.hands.check(&calls))
+        named("hands", self.oracle.invariants.hands.check(&calls))?;
+        named("quarantine", self.check_quarantine())
     }
 
     pub(crate) fn take_actions(&mut self) {
@@ -125,9 +132,7 @@ impl World {
             return;
         }
         for message in batch {
-            let invariants = &mut self.oracle.invariants;
-            invariants.order.on_client(&message);
-            invariants.news.on_client(ClientId(link), &message);
+            self.oracle.invariants.on_client(ClientId(link), &message);
             self.tell(Input::Client(ClientId(link), message));
         }
     }
@@ -159,11 +164,16 @@ impl World {
     pub(crate) fn tell_of_worker(&mut self, id: WorkerId, message: FromWorker) {
         let ended = match &message {
             FromWorker::Finished { key, attempt, outcome, .. } => {
-                Some((*key, *attempt, matches!(outcome, Outcome::Failed(_))))
+                // A result itself is of no interest here.
+                let outcome = match outcome {
+                    Outcome::Memory { .. } => None,
+                    other => Some(other.clone()),
+                };
+                Some((*key, *attempt, outcome))
             }
             _ => None,
         };
-        let stale = self.machine.status().stale_messages;
+        let stale = self.machine.stale_messages();
         self.oracle.invariants.on_worker(id, &message);
         match message {
             FromWorker::Register(registration) => {
@@ -172,12 +182,17 @@ impl World {
             }
             message => self.tell(Input::Worker(id, message)),
         }
-        if let Some((key, attempt, failed)) = ended
-            && self.machine.status().stale_messages == stale
+        if let Some((key, attempt, outcome)) = ended
+            && self.machine.stale_messages() == stale
         {
-            self.ends_counted += 1;
-            if failed {
-                self.oracle.on_failed_attempt(key, attempt);
+            self.ends_counted += u64::from(outcome != Some(Outcome::Reschedule));
+            match outcome {
+                Some(Outcome::Failed(failure)) => {
+                    self.oracle.on_failed_attempt(key, attempt);
+                    self.oracle.on_strike(id, key, &failure);
+                }
+                Some(Outcome::Reschedule) => self.oracle.on_ask(id, key),
+                Some(Outcome::Memory { .. }) | None => {}
             }
         }
     }
@@ -197,7 +212,10 @@ impl World {
                 self.oracle.on_worker_lost(WorkerId(link));
                 self.tell(Input::WorkerGone(WorkerId(link)));
             }
-            Peer::Client(_) => self.tell(Input::ClientGone(ClientId(link))),
+            Peer::Client(_) => {
+                self.oracle.invariants.elsewhere.on_client_gone();
+                self.tell(Input::ClientGone(ClientId(link)));
+            }
         }
     }
 }

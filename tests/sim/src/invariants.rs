@@ -1,21 +1,28 @@
 //! What must hold whatever happens, one invariant a file. What is broken is told with the name of
 //! its file; `scheduler` and `agent` are the machines' own checks.
 
+mod balance;
 mod beliefs;
 mod counters;
 mod deaths;
+mod elsewhere;
 mod endings;
 mod failures;
-mod hands;
+pub(crate) mod hands;
+mod holdings;
 mod leftovers;
+pub(crate) mod memory;
 pub(crate) mod needs;
 mod news;
 mod order;
+pub(crate) mod pile;
+mod quarantine;
 mod replays;
+mod room;
 mod values;
 
-use grid_proto::WorkerId;
-use grid_proto::message::FromWorker;
+use grid_proto::message::{FromClient, FromWorker};
+use grid_proto::{ClientId, Key, WorkerId};
 
 /// Invariants that remember something of their own.
 #[derive(Debug, Default)]
@@ -25,6 +32,11 @@ pub(crate) struct Invariants {
     pub(crate) hands: hands::Hands,
     pub(crate) order: order::Order,
     pub(crate) news: news::News,
+    pub(crate) room: room::Room,
+    pub(crate) balance: balance::Balance,
+    pub(crate) memory: memory::Memory,
+    pub(crate) quarantine: quarantine::Quarantine,
+    pub(crate) elsewhere: elsewhere::Elsewhere,
 }
 
 impl Invariants {
@@ -32,8 +44,27 @@ impl Invariants {
     pub(crate) fn on_worker(&mut self, worker: WorkerId, message: &FromWorker) {
         self.needs.on_worker(worker, message);
         self.deaths.on_worker(worker, message);
+        self.room.on_worker(worker, message);
+        self.memory.on_worker(worker, message);
+        self.on_withdrawn(worker, message);
         self.hands.on_worker(worker, message);
         self.order.on_worker(message);
+        if let FromWorker::FromTask { message, .. } = message {
+            self.elsewhere.on_client(message);
+        }
+    }
+
+    /// The scheduler is about to hear this of a client.
+    pub(crate) fn on_client(&mut self, client: ClientId, message: &FromClient) {
+        self.order.on_client(message);
+        self.news.on_client(client, message);
+        self.quarantine.on_client(message);
+        self.elsewhere.on_client(message);
+    }
+
+    /// A call is about to be given to a worker.
+    pub(crate) fn check_given_back(&mut self, worker: WorkerId, key: &Key) -> Result<(), String> {
+        self.balance.check_run(worker, key)
     }
 }
 

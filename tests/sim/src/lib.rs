@@ -46,12 +46,16 @@ mod host;
 mod invariants;
 mod nested;
 mod network;
+mod operator;
 mod oracle;
 mod peers;
 pub mod quality;
 mod rng;
 mod run;
+mod scale;
+mod setup;
 mod sharing;
+mod store;
 mod strike;
 mod task;
 #[cfg(test)]
@@ -63,3 +67,4 @@ mod world;
 #[cfg(feature = "mutations")]
 pub use run::run_mutated;
 pub use run::{Broken, Summary, run};
+pub use scale::{Scale, Scaled, run_at_scale};

@@ -6,11 +6,13 @@ use grid_proto::message::Assignment;
 use grid_proto::{Arg, Attempt, Instance, Key, WorkerId};
 
 use crate::graph::Graph;
+use crate::invariants::hands::Given;
 use crate::invariants::{Invariants, named};
 use crate::task::{self, Hash, Kind};
 
 #[derive(Debug)]
 pub(crate) struct Recipe {
+    pub(crate) task: String,
     pub(crate) inputs: Vec<Key>,
     /// The value, if it can be told beforehand: no impure call is behind it.
     pub(crate) expected: Option<Hash>,
@@ -33,6 +35,9 @@ pub(crate) struct Oracle {
     actors: BTreeSet<Key>,
     pub(crate) methods_run: BTreeSet<Key>,
     actors_lost: BTreeSet<Key>,
+    /// Freed while somebody still held results of their methods.
+    actors_freed: BTreeSet<Key>,
+    retried: bool,
     /// Which connections were given an attempt.
     pub(crate) runs: BTreeMap<(Key, Attempt), BTreeSet<WorkerId>>,
     pub(crate) names: BTreeMap<WorkerId, String>,
@@ -69,6 +74,7 @@ impl Oracle {
 
     /// A client wants once more what failed, though it be a method.
     pub(crate) fn on_retry(&mut self, keys: &[Key]) {
+        self.retried |= !keys.is_empty();
         let mut again = std::mem::take(&mut self.methods_run);
         again.retain(|method| {
             let failed = self.failed_attempts.contains_key(method);
@@ -82,8 +88,18 @@ impl Oracle {
         self.actors_lost.insert(actor);
     }
 
-    /// An actor is gone with its worker, or with a method of it.
+    /// Workers are told to free these.
+    pub(crate) fn on_free(&mut self, keys: &[Key]) {
+        let actors = keys.iter().filter(|key| self.actors.contains(key));
+        self.actors_freed.extend(actors);
+    }
+
+    /// An actor is gone with its worker, or with a method of it; or nobody held it any more when a
+    /// method that had failed was retried.
     pub(crate) fn is_actor_lost(&self, gone: &Key) -> bool {
+        if self.retried && self.actors_freed.contains(gone) {
+            return true;
+        }
         let at = self.runs.range((*gone, Attempt(0))..=(*gone, Attempt(u32::MAX)));
         let mut workers = at.flat_map(|(_, workers)| workers);
         self.actors_lost.contains(gone) || workers.any(|worker| self.lost.contains(worker))
@@ -118,17 +134,33 @@ impl Oracle {
         let mut needs = inputs.iter().chain(children.iter().map(|child| &child.key));
         let doomed = task::is_doomed(kind, &key, poison_percent)
             || needs.any(|need| known(need).is_some_and(|need| need.doomed));
-        let recipe = Recipe { inputs, expected, doomed, retries: kind.retries() };
+        let task = name.to_owned();
+        let recipe = Recipe { task, inputs, expected, doomed, retries: kind.retries() };
         self.recipes.insert(key, recipe);
     }
 
-    pub(crate) fn on_run(&mut self, worker: WorkerId, run: &Assignment) -> Result<(), String> {
+    /// A worker is given a call. Says whether that had asked to run elsewhere.
+    pub(crate) fn on_run(&mut self, worker: WorkerId, run: &Assignment) -> Result<bool, String> {
         let (key, attempt) = (run.key, run.attempt);
         named("order", self.invariants.order.check_run(run))?;
         named("needs", self.invariants.needs.check_run(worker, &key))?;
-        named("hands", self.invariants.hands.on_run(worker, key, attempt))?;
+        named("memory", self.check_memory(worker, run))?;
+        named("quarantine", self.check_not_quarantined(&key))?;
+        let asked = named("elsewhere", self.check_moved(worker, &key))?;
+        named("balance", self.invariants.check_given_back(worker, &key))?;
+        if !asked {
+            named("room", self.invariants.check_room(worker, run))?;
+        }
+        let given = Given::new(run, self.is_plain(run));
+        named("hands", self.invariants.hands.on_run(worker, key, attempt, given))?;
         self.runs.entry((key, attempt)).or_default().insert(worker);
-        Ok(())
+        Ok(asked)
+    }
+
+    /// It may run anywhere and needs nothing there.
+    fn is_plain(&self, run: &Assignment) -> bool {
+        let reads = self.recipes.get(&run.key).is_none_or(|recipe| !recipe.inputs.is_empty());
+        run.instance == Instance::Fresh && !reads && !self.invariants.needs.any_of(&run.key)
     }
 
     pub(crate) fn on_worker(&mut self, worker: WorkerId, name: &str) {
@@ -137,6 +169,11 @@ impl Oracle {
 
     pub(crate) fn on_worker_lost(&mut self, worker: WorkerId) {
         self.lost.insert(worker);
+        let in_hand: Vec<_> =
+            self.invariants.hands.of(worker).map(|((_, key, _), _)| *key).collect();
+        for key in in_hand {
+            self.on_death(key);
+        }
         self.invariants.hands.on_worker_lost(worker);
     }
 
@@ -154,6 +191,11 @@ impl Oracle {
 
     pub(crate) fn on_cancel(&mut self, key: Key) {
         self.cancelled.insert(key);
+    }
+
+    /// What all results hold together.
+    pub(crate) fn result_bytes(&self) -> u64 {
+        self.produced.values().flatten().map(|hash| task::meta(*hash).size).sum()
     }
 
     /// Whether this is the call or behind it.

@@ -5,10 +5,11 @@ use grid_proto::{Key, WorkerId};
 
 use crate::agenda::{Agenda, ClientEvent, Event, LinkId, WorkerEvent};
 use crate::faults::Faults;
+use crate::invariants::named;
 use crate::network::Peer;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
-use crate::worker::{Context, Request};
+use crate::worker::{Context, Request, SimWorker};
 use crate::world::{HEARTBEAT_US, World};
 
 impl World {
@@ -86,7 +87,12 @@ impl World {
             context(&mut self.agenda, &mut self.oracle, &self.faults, &mut self.streams.compute);
         let (batch, requests) = self.workers[place].turn(&mut context);
         let worker = &mut self.workers[place];
-        worker.check().map_err(|broken| format!("agent of {}: {broken}", worker.name))?;
+        if self.pace.of_agents {
+            worker.check().map_err(|broken| format!("agent of {}: {broken}", worker.name))?;
+        }
+        self.live_bytes += worker.store.bytes();
+        self.live_bytes -= std::mem::replace(&mut worker.counted_bytes, worker.store.bytes());
+        named("pile", self.check_pile())?;
         if let Some(link) = self.workers[place].link
             && !batch.is_empty()
         {
@@ -108,6 +114,7 @@ impl World {
             true => worker.name.clone(),
             false => format!("w{place}-{}", worker.process),
         };
+        self.live_bytes -= self.workers[place].counted_bytes;
         self.workers[place].start(name);
         let process = self.workers[place].process;
         self.agenda.after(HEARTBEAT_US, Event::Worker(place, process, WorkerEvent::Heartbeat));
@@ -155,12 +162,11 @@ impl World {
         let Request { from, address, keys } = request;
         let process = self.workers[by].process;
         let place = |address: &str| {
-            let found = self.workers.iter().position(|worker| worker.address() == address);
             let reached = |place: &usize| {
                 self.workers[*place].alive
                     && !self.parted.contains(&(by.min(*place), by.max(*place)))
             };
-            found.filter(reached)
+            place_of(&self.workers, address).filter(reached)
         };
         let faults = &mut self.streams.faults;
         let lost = self.faults.strikes(self.faults.fetch_fail_percent, faults);
@@ -229,6 +235,12 @@ impl World {
             Peer::Worker(_) | Peer::Client(_) => Ok(()),
         }
     }
+}
+
+/// The place of the process that listens there.
+pub(crate) fn place_of(workers: &[SimWorker], address: &str) -> Option<usize> {
+    let place = address.split(':').next()?.parse::<usize>().ok()?;
+    workers.get(place).filter(|worker| worker.address() == address).map(|_| place)
 }
 
 fn context<'a>(

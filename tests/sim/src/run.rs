@@ -11,8 +11,6 @@ use crate::agenda::{ClientEvent, Event, WorkerEvent};
 use crate::invariants::named;
 use crate::world::World;
 
-/// How long faults strike and clients ask for more.
-const FAULTS_US: u64 = 1_000_000;
 /// All that is wanted has ended that long after the last fault, or never will: it leaves room for
 /// connections that the scheduler believes alive.
 const QUIET_US: u64 = 40_000_000;
@@ -66,26 +64,35 @@ fn run_with(
     change: impl FnOnce(&mut Config),
 ) -> Result<Summary, Box<Broken>> {
     let mut world = World::new(seed, trace, change);
-    let result = catch_unwind(AssertUnwindSafe(|| world.live())).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(format!("panic: {}", text.unwrap_or_default()))
-    });
-    let summary = Summary {
-        seed,
-        steps: world.steps,
-        time_us: world.agenda.now,
-        ends: world.ends_counted,
-        stale_messages: world.machine.status().stale_messages,
-        trace: world.trace.take().unwrap_or_default(),
-    };
+    let result = live(&mut world);
+    let summary = world.summary(seed);
     match result {
         Ok(()) => Ok(summary),
         Err(what) => Err(Box::new(Broken { what, summary })),
     }
 }
 
+/// To its end; a panic is an error like others.
+pub(crate) fn live(world: &mut World) -> Result<(), String> {
+    catch_unwind(AssertUnwindSafe(|| world.live())).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(format!("panic: {}", text.unwrap_or_default()))
+    })
+}
+
 impl World {
+    pub(crate) fn summary(&mut self, seed: u64) -> Summary {
+        Summary {
+            seed,
+            steps: self.steps,
+            time_us: self.agenda.now,
+            ends: self.ends_counted,
+            stale_messages: self.machine.stale_messages(),
+            trace: self.trace.take().unwrap_or_default(),
+        }
+    }
+
     fn live(&mut self) -> Result<(), String> {
         self.plan();
         while !self.faults.quiet {
@@ -99,6 +106,7 @@ impl World {
             self.step()?;
         }
         named("beliefs", self.compare_states())?;
+        named("holdings", self.compare_holdings())?;
         self.say_farewell();
         while self.agenda.work() > 0 {
             if self.agenda.now > until + QUIET_US {
@@ -117,26 +125,39 @@ impl World {
             self.agenda.at(at, Event::Worker(place, 0, WorkerEvent::Start));
         }
         for place in 0..self.clients.len() {
-            let clients = &mut self.streams.clients;
+            let (clients, until) = (&mut self.streams.clients, self.faults_us * 8 / 10);
             self.agenda.at(clients.range(0, 20_000), Event::Client(place, ClientEvent::Connect));
             for _ in 0..self.clients[place].turns_left {
-                let at = clients.range(20_000, FAULTS_US * 8 / 10);
+                let at = clients.range(20_000, until);
                 self.agenda.at(at, Event::Client(place, ClientEvent::Turn));
             }
         }
         for _ in 0..self.faults.count {
-            let at = self.streams.faults.range(30_000, FAULTS_US);
+            let at = self.streams.faults.range(30_000, self.faults_us);
             self.agenda.at(at, Event::Fault);
         }
-        self.agenda.at(FAULTS_US, Event::Quiet);
+        if let Some(operator) = &mut self.operator {
+            for _ in 0..operator.range(1, 20) {
+                self.agenda.at(operator.range(50_000, self.faults_us), Event::Tune);
+            }
+        }
+        self.agenda.at(self.faults_us, Event::Quiet);
         self.agenda.at(0, Event::Timer);
         if !self.deployed {
             self.deploy();
         }
     }
 
+    /// All futures have ended, and all calls: what was lost after somebody read it is computed again,
+    /// and may wait at a queue until the machine's own time has come.
     fn is_settled(&self) -> bool {
-        self.deployed && self.clients.iter().all(|client| client.unsettled().is_empty())
+        let calls = self.machine.status().calls;
+        let ended = |(state, count): (&String, &u64)| {
+            *count == 0 || matches!(state.as_str(), "released" | "memory" | "erred")
+        };
+        self.deployed
+            && self.clients.iter().all(|client| client.unsettled().is_empty())
+            && calls.iter().all(ended)
     }
 
     /// All interest ends: by release, or by leaving.

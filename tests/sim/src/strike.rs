@@ -171,14 +171,25 @@ impl World {
         self.machine.handle(now, Input::ClientConnected(PROBE));
         self.machine.handle(now, Input::Client(PROBE, question));
         self.machine.handle(now, Input::ClientGone(PROBE));
-        match self.machine.poll_action() {
-            Some(Action::ToClient(PROBE, ToClient::Answer { answer, .. })) => Some(answer),
-            _ => None,
+        let mut told = None;
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::ToClient(PROBE, ToClient::Answer { answer, .. }) => told = Some(answer),
+                // What it was asked for has led to this.
+                other => self.actions.push(other),
+            }
         }
+        told
     }
 
     pub(crate) fn calls(&mut self) -> Vec<CallInfo> {
-        let query = Query::Calls { prefix: String::new(), state: None, count_max: u32::MAX };
+        self.calls_in(None)
+    }
+
+    /// The calls in this state; as many as are ever listed.
+    pub(crate) fn calls_in(&mut self, state: Option<&str>) -> Vec<CallInfo> {
+        let state = state.map(str::to_owned);
+        let query = Query::Calls { prefix: String::new(), state, count_max: u32::MAX };
         match self.ask(query) {
             Some(Answer::Calls(calls)) => calls,
             _ => Vec::new(),

@@ -3,8 +3,8 @@
 //! All of it follows from key, attempt and arguments, so that the oracle computes the same natively.
 
 use grid_proto::{
-    Arg, Attempt, BundleDescription, BundleHash, Codec, Key, ObjectMeta, Parameter,
-    TaskDescription, TaskLimits, Value, call,
+    Arg, Attempt, BundleDescription, BundleHash, Codec, FailureKind, Key, ObjectMeta, Parameter,
+    TaskDescription, TaskLimits, TrapKind, Value, call,
 };
 
 use crate::rng::Rng;
@@ -33,9 +33,13 @@ pub(crate) enum Kind {
     Method,
     /// Waits at a queue and for a lease that others want too.
     Sharer,
+    /// Each key traps with some probability, then always, or returns an error.
+    Trapper,
+    /// Asks to run elsewhere, some attempts of it or all.
+    Wanderer,
 }
 
-pub(crate) const KINDS: [Kind; 9] = [
+pub(crate) const KINDS: [Kind; 11] = [
     Kind::Plain,
     Kind::Flaky,
     Kind::Poison,
@@ -45,6 +49,8 @@ pub(crate) const KINDS: [Kind; 9] = [
     Kind::Actor,
     Kind::Method,
     Kind::Sharer,
+    Kind::Trapper,
+    Kind::Wanderer,
 ];
 
 impl Kind {
@@ -59,6 +65,8 @@ impl Kind {
             Self::Actor => "actor",
             Self::Method => "method",
             Self::Sharer => "sharer",
+            Self::Trapper => "trapper",
+            Self::Wanderer => "wanderer",
         }
     }
 
@@ -126,6 +134,11 @@ pub(crate) fn compute(
     Some(*hasher.finalize().as_bytes())
 }
 
+/// The bundle's task as the scheduler calls it.
+pub(crate) fn label(task: &str) -> String {
+    format!("sim@1:{task}")
+}
+
 /// What a store would say about a result: some are too large to travel with the news.
 pub(crate) fn meta(hash: Hash) -> ObjectMeta {
     let size = if hash[0].is_multiple_of(4) { 5_000 + 997 * u64::from(hash[1]) } else { 32 };
@@ -142,28 +155,67 @@ pub(crate) fn lot(key: &Key, text: &str, n: u32) -> u64 {
     ])) % 100
 }
 
-/// The user error that this attempt ends in, if it does.
-pub(crate) fn user_error(
+/// What this attempt ends in, if it has no result: the function's own error, or a trap.
+pub(crate) fn fault(
     kind: Kind,
     key: &Key,
     attempt: Attempt,
     poison_percent: u64,
     flaky_percent: u64,
-) -> Option<String> {
-    let fails = match kind {
+) -> Option<(FailureKind, String)> {
+    let errs = match kind {
         Kind::Poison => lot(key, "poison", 0) < poison_percent,
         Kind::Flaky => lot(key, "flaky", attempt.0) < flaky_percent,
         Kind::Method => lot(key, "method", 0) < 10,
-        Kind::Plain | Kind::Impure | Kind::Killer | Kind::Parent | Kind::Actor | Kind::Sharer => {
-            false
-        }
+        Kind::Trapper => traps_or_errs(key) && !traps(key),
+        Kind::Plain
+        | Kind::Impure
+        | Kind::Killer
+        | Kind::Parent
+        | Kind::Actor
+        | Kind::Sharer
+        | Kind::Wanderer => false,
     };
-    fails.then(|| format!("injected into {} at attempt {attempt}", key.short()))
+    let failure = match kind == Kind::Trapper && traps(key) {
+        true => FailureKind::Trap { trap: TrapKind::Unreachable },
+        false if errs => FailureKind::User,
+        false => return None,
+    };
+    Some((failure, format!("injected into {} at attempt {attempt}", key.short())))
+}
+
+fn traps(key: &Key) -> bool {
+    lot(key, "trapper", 0) < 30
+}
+
+fn traps_or_errs(key: &Key) -> bool {
+    lot(key, "trapper", 0) < 55
+}
+
+/// Whether this attempt of a wanderer asks to run elsewhere.
+pub(crate) fn moves_on(key: &Key, attempt: Attempt) -> bool {
+    never_rests(key) || lot(key, "moves", attempt.0) < 50
+}
+
+fn never_rests(key: &Key) -> bool {
+    lot(key, "rests", 0) < 10
 }
 
 /// Whether the call fails however often it is tried.
 pub(crate) fn is_doomed(kind: Kind, key: &Key, poison_percent: u64) -> bool {
-    kind == Kind::Poison && lot(key, "poison", 0) < poison_percent
+    match kind {
+        Kind::Poison => lot(key, "poison", 0) < poison_percent,
+        Kind::Trapper => traps_or_errs(key),
+        Kind::Wanderer => never_rests(key),
+        Kind::Plain
+        | Kind::Flaky
+        | Kind::Impure
+        | Kind::Killer
+        | Kind::Parent
+        | Kind::Actor
+        | Kind::Method
+        | Kind::Sharer => false,
+    }
 }
 
 pub(crate) fn duration_us(key: &Key, rng: &mut Rng) -> u64 {

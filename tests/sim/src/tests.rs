@@ -1,5 +1,5 @@
 use crate::quality::{self, SHAPES};
-use crate::run;
+use crate::{Scale, run, run_at_scale};
 
 /// Runs seeds and tells of all that fail, not only of the first.
 fn run_all(seeds: impl Iterator<Item = u64>) {
@@ -74,11 +74,26 @@ fn runs_meet_what_they_are_for() {
         "TimedOut",
         "Took(",
         "Withdraw",
+        "Reschedule",
+        "Rescheduled",
+        "Quarantined {",
+        "ClearQuarantine {",
+        "OutOfMemory {",
+        "SetResources ",
     ] {
         assert!(seen(what) >= 3, "`{what}` is in {} of 100 runs", seen(what));
     }
     assert!(summaries.iter().map(|summary| summary.stale_messages).sum::<u64>() > 100);
     assert!(summaries.iter().map(|summary| summary.ends).sum::<u64>() > 5_000);
+}
+
+#[test]
+fn two_hundred_workers_and_twenty_thousand_calls_hold() {
+    let scale = Scale { workers: 200, calls: 20_000 };
+    let run = run_at_scale(1, scale).unwrap_or_else(|broken| panic!("{}", broken.what));
+    assert!(run.calls >= scale.calls * 9 / 10, "{run:?}");
+    assert!(run.checks >= 20, "{run:?}");
+    assert!(run.live_bytes_max > 0 && run.live_bytes_max < run.bytes, "{run:?}");
 }
 
 #[test]

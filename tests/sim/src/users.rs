@@ -6,6 +6,7 @@ use grid_proto::message::{FromClient, ToClient};
 use crate::agenda::{ClientEvent, Event, LinkId};
 use crate::client::Standing;
 use crate::network::Peer;
+use crate::peers::place_of;
 use crate::world::World;
 
 impl World {
@@ -20,6 +21,9 @@ impl World {
                 self.agenda.at(at, Event::ClientOpened(link));
             }
             ClientEvent::Turn => {
+                if self.clients[place].large.is_some() {
+                    return self.large_turn(place);
+                }
                 if self.clients[place].link.is_none() || self.faults.quiet || !self.deployed {
                     return;
                 }
@@ -74,7 +78,7 @@ impl World {
         let faults = &mut self.streams.faults;
         let found = holders.iter().any(|holder| {
             let lost = self.faults.strikes(self.faults.fetch_fail_percent, faults);
-            let at = self.workers.iter().find(|worker| worker.address() == holder.address);
+            let at = place_of(&self.workers, &holder.address).map(|place| &self.workers[place]);
             at.is_some_and(|at| !lost && at.alive && at.store.get(&key) == Some(&meta))
         });
         let standing = if found { Standing::Here } else { Standing::Pending };

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use grid_proto::message::{FromWorker, Outcome, Registration, ToWorker};
 use grid_proto::{
-    Arg, Attempt, BundleHash, Codec, Failure, FailureKind, Instance, Key, ObjectMeta, Spent, Value,
-    WorkerId,
+    Arg, Attempt, BundleHash, Codec, Failure, FailureKind, Instance, Key, Spent, Value, WorkerId,
 };
 use grid_worker::agent::{Action, Agent, Execution};
 
@@ -17,6 +16,7 @@ use crate::nested::Nested;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
 use crate::sharing::Sharing;
+use crate::store::Store;
 use crate::task::{self, Hash, Kind};
 
 /// Executions that run longer are reported as started.
@@ -67,8 +67,11 @@ pub(crate) struct SimWorker {
     pub(crate) process: Process,
     pub(crate) alive: bool,
     pub(crate) slots: usize,
+    memory_bytes: u64,
     pub(crate) agent: Agent,
-    pub(crate) store: BTreeMap<Key, ObjectMeta>,
+    pub(crate) store: Store,
+    /// What the world has counted of its bytes.
+    pub(crate) counted_bytes: u64,
     pub(crate) link: Option<LinkId>,
     pub(crate) welcomed: bool,
     pub(crate) executing: BTreeMap<u64, Executing>,
@@ -86,15 +89,17 @@ pub(crate) struct SimWorker {
 }
 
 impl SimWorker {
-    pub(crate) fn new(place: usize, slots: usize) -> Self {
+    pub(crate) fn new(place: usize, slots: usize, memory_bytes: u64) -> Self {
         Self {
             place,
             name: format!("w{place}"),
             process: 0,
             alive: false,
             slots,
+            memory_bytes,
             agent: Agent::new(slots, 16),
-            store: BTreeMap::new(),
+            store: Store::default(),
+            counted_bytes: 0,
             link: None,
             welcomed: false,
             executing: BTreeMap::new(),
@@ -116,7 +121,11 @@ impl SimWorker {
     /// The supervisor starts a process; its predecessor's memory is gone.
     pub(crate) fn start(&mut self, name: String) {
         let process = self.process + 1;
-        *self = Self { name, process, alive: true, ..Self::new(self.place, self.slots) };
+        *self = Self { name, process, alive: true, ..self.anew() };
+    }
+
+    fn anew(&self) -> Self {
+        Self::new(self.place, self.slots, self.memory_bytes)
     }
 
     pub(crate) fn registration(&self) -> FromWorker {
@@ -124,7 +133,7 @@ impl SimWorker {
             host: format!("h{}", self.place / 2),
             labels: needs::labels(self.place),
             resources: needs::resources(self.place),
-            memory_bytes: 1 << 30,
+            memory_bytes: self.memory_bytes,
             name: self.name.clone(),
             address: self.address(),
             pid: u32::try_from(self.place).expect("workers are few") * 1_000 + self.process,
@@ -163,7 +172,9 @@ impl SimWorker {
             }
             WorkerEvent::Fetched { from, found, failed } => {
                 let got: Vec<_> = found.iter().map(|(key, _)| *key).collect();
-                self.store.extend(found);
+                for (key, meta) in found {
+                    self.store.insert(key, meta);
+                }
                 self.agent.on_fetched(from, &got, &failed);
             }
             WorkerEvent::Heartbeat => {
@@ -202,6 +213,10 @@ impl SimWorker {
         };
         if let Some(executing) = self.executing.values().find(runs_on) {
             return Err(format!("{} runs on though cancelled", executing.execution.key.short()));
+        }
+        let held = self.agent.held().copied();
+        if !held.eq(self.store.keys().copied()) {
+            return Err("its store holds something else than it believes".to_owned());
         }
         self.agent.check()
     }
@@ -254,7 +269,7 @@ impl SimWorker {
         if let Instance::Of(actor) = execution.instance {
             let inside = |other: &Executing| other.execution.instance == execution.instance;
             assert!(!self.executing.values().any(inside), "two methods in one actor");
-            assert!(self.store.contains_key(&actor), "a method without its actor");
+            assert!(self.store.get(&actor).is_some(), "a method without its actor");
         }
         let input = |arg: &Arg| match arg {
             Arg::Key(key) => self.store.get(key).map(|meta| (*key, meta.hash)),
@@ -351,6 +366,10 @@ impl SimWorker {
             return;
         }
         let spent = Spent { wall_us: context.rng.range(50, 20_000), ..Spent::default() };
+        if kind == Kind::Wanderer && !stopped && task::moves_on(&key, attempt) {
+            self.agent.on_executed(key, attempt, Outcome::Reschedule, spent);
+            return self.fill_slots(context);
+        }
         let result = match stopped {
             true => Err(Failure::new(FailureKind::Cancelled, "stopped")),
             false => run(&execution, kind, (&inputs, nested.as_ref()), number, context),
@@ -407,10 +426,10 @@ fn run(
         return Err(Failure::new(FailureKind::LostData, message));
     };
     let (poison, flaky) = (context.faults.poison_percent, context.faults.flaky_percent);
-    match task::user_error(kind, &execution.key, execution.attempt, poison, flaky) {
-        Some(message) => {
+    match task::fault(kind, &execution.key, execution.attempt, poison, flaky) {
+        Some((kind, message)) => {
             context.oracle.on_injected(&message, Some(execution.key));
-            Err(Failure::new(FailureKind::User, message))
+            Err(Failure::new(kind, message))
         }
         None => match nested {
             None => Ok(hash),

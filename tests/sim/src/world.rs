@@ -3,22 +3,57 @@
 use std::collections::BTreeSet;
 
 use grid_proto::ClientId;
-use grid_scheduler::{Action, Config, Event as Input, Now, Scheduler};
+use grid_scheduler::{Action, Event as Input, Scheduler};
 
 use crate::agenda::{Agenda, Event, WorkerEvent};
 use crate::client::SimClient;
 use crate::faults::Faults;
 use crate::history::History;
+use crate::invariants::pile::Pile;
 use crate::network::Network;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
-use crate::task::{self, BUNDLE};
 use crate::worker::SimWorker;
 
 /// A worker that was silent that long is lost.
-const WORKER_TTL_US: u64 = 3_000_000;
+pub(crate) const WORKER_TTL_US: u64 = 3_000_000;
 pub(crate) const HEARTBEAT_US: u64 = 1_000_000;
 pub(crate) const TIMER_US: u64 = 250_000;
+
+/// How long faults strike and clients ask for more.
+pub(crate) const FAULTS_US: u64 = 1_000_000;
+
+/// What is verified how often.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    /// Steps from one check of the scheduler's machine to the next.
+    pub(crate) every: u64,
+    next: u64,
+    pub(crate) checks: u64,
+    /// Agents are checked after each turn, and all calls are looked at now and then.
+    pub(crate) of_agents: bool,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { every: 1, next: 0, checks: 0, of_agents: true }
+    }
+}
+
+impl Pace {
+    pub(crate) fn slow(every: u64) -> Self {
+        Self { every, of_agents: false, ..Self::default() }
+    }
+
+    fn is_due(&self, steps: u64) -> bool {
+        steps >= self.next
+    }
+
+    fn checked(&mut self, steps: u64) {
+        self.next = steps + self.every;
+        self.checks += 1;
+    }
+}
 
 /// One stream of randomness for each part, so that a change in one leaves the others as they are.
 pub(crate) struct Streams {
@@ -51,77 +86,18 @@ pub(crate) struct World {
     pub(crate) steps: u64,
     /// Placement rounds.
     pub(crate) rounds: u64,
+    pub(crate) pace: Pace,
+    pub(crate) pile: Pile,
+    /// How long faults strike and clients ask for more.
+    pub(crate) faults_us: u64,
+    /// Bytes in all stores together.
+    pub(crate) live_bytes: u64,
+    /// Where an operator's doings are drawn from, if there is one who changes what workers offer.
+    pub(crate) operator: Option<Rng>,
     pub(crate) trace: Option<Vec<String>>,
 }
 
 impl World {
-    /// The grid of this seed; `change` sets what the seed does not.
-    pub(crate) fn new(seed: u64, trace: bool, change: impl FnOnce(&mut Config)) -> Self {
-        let mut setup = Rng::stream(seed, 1);
-        let faults = Faults::draw(&mut setup);
-        let mut config = Config {
-            worker_ttl_us: WORKER_TTL_US,
-            turn_calls_max: setup.pick(&[1, 3, 20, 2_048]),
-            lookahead_us: setup.pick(&[0, 5_000]),
-            quarantine_strikes: 0,
-            seed,
-            ..Config::default()
-        };
-        change(&mut config);
-        let mut machine = Scheduler::new(config);
-        let restored = setup.chance(50);
-        if restored {
-            let (hash, description) = (BUNDLE, task::description());
-            let restored = Input::BundleRestored { hash, size_bytes: 1, description };
-            machine.handle(Now::default(), restored);
-        }
-        let places = 0..usize::try_from(setup.range(1, 7)).expect("a small number");
-        let slots = |setup: &mut Rng| usize::try_from(setup.range(1, 5)).expect("a small number");
-        let workers = places.map(|place| SimWorker::new(place, slots(&mut setup))).collect();
-        let (cancels, forces) = (setup.chance(60), setup.chance(40));
-        let needs = setup.chance(40);
-        let (turns, salts) = (setup.pick(&[3, 10, 30]), setup.pick(&[1, 3, 10]));
-        let client =
-            |setup: &mut Rng| SimClient::new(setup.range(1, turns), salts, needs, cancels, forces);
-        let mut clients: Vec<_> = (0..setup.range(1, 5)).map(|_| client(&mut setup)).collect();
-        let mut actors = Rng::stream(seed, 6);
-        if actors.chance(30) {
-            for (stream, client) in (7..).zip(&mut clients) {
-                client.actors = Some(Rng::stream(seed, stream));
-            }
-        }
-        let mut sharers = Rng::stream(seed, 20);
-        if sharers.chance(30) {
-            for (stream, client) in (21..).zip(&mut clients) {
-                client.sharers = Some(Rng::stream(seed, stream));
-            }
-        }
-        Self {
-            agenda: Agenda::default(),
-            machine,
-            network: Network::default(),
-            workers,
-            clients,
-            oracle: Oracle::default(),
-            faults,
-            streams: Streams {
-                network: Rng::stream(seed, 2),
-                compute: Rng::stream(seed, 3),
-                faults: Rng::stream(seed, 4),
-                clients: Rng::stream(seed, 5),
-            },
-            history: History::default(),
-            actions: Vec::new(),
-            flush_planned: false,
-            parted: BTreeSet::new(),
-            deployed: restored,
-            ends_counted: 0,
-            steps: 0,
-            rounds: 0,
-            trace: trace.then(Vec::new),
-        }
-    }
-
     /// The next event happens. `false` when there is none.
     pub(crate) fn step(&mut self) -> Result<bool, String> {
         let Some(event) = self.agenda.pop() else {
@@ -132,8 +108,18 @@ impl World {
             self.log(&format!("{event:?}"));
         }
         self.on_event(event)?;
-        self.machine.check().map_err(|broken| format!("scheduler: {broken}"))?;
+        if self.pace.is_due(self.steps) && !self.is_walking() {
+            self.pace.checked(self.steps);
+            self.machine.check().map_err(|broken| format!("scheduler: {broken}"))?;
+        }
         Ok(true)
+    }
+
+    /// A large run is checked where nothing is left to do from the turns before: `check` looks through
+    /// all of that for every call.
+    fn is_walking(&self) -> bool {
+        let now = self.now();
+        self.pace.every > 1 && self.machine.poll_timeout().is_some_and(|at| at <= now)
     }
 
     pub(crate) fn log(&mut self, line: &str) {
@@ -167,9 +153,11 @@ impl World {
             }
             Event::Client(place, event) => self.on_client_event(place, event),
             Event::Fault => self.strike()?,
+            Event::Tune => self.tune(),
             Event::Quiet => {
                 self.faults.quiet = true;
                 self.parted.clear();
+                self.offer_all();
             }
         }
         Ok(())

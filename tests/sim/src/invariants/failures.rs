@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use grid_proto::{Death, Failure, FailureKind, Key};
 
+use crate::invariants::named;
 use crate::oracle::Oracle;
 
 impl Oracle {
@@ -23,11 +24,24 @@ impl Oracle {
         if !self.leads_to(&site.key, key) {
             return broken("its cause is not behind it");
         }
-        if failure.kind == FailureKind::ActorLost {
-            return match self.is_actor_lost(&site.key) {
-                true => Ok(()),
-                false => broken("it was not lost"),
-            };
+        match &failure.kind {
+            FailureKind::ActorLost => {
+                return match self.is_actor_lost(&site.key) {
+                    true => Ok(()),
+                    false => broken("it was not lost"),
+                };
+            }
+            FailureKind::OutOfMemory { limit_bytes, asked_bytes } => {
+                let numbers = (*limit_bytes, *asked_bytes);
+                return named("memory", self.check_too_large(&site.key, numbers, &failure.message));
+            }
+            FailureKind::Quarantined { strikes } => {
+                return named("quarantine", self.check_refused(&site.key, *strikes, failure));
+            }
+            FailureKind::Rescheduled => {
+                return named("elsewhere", self.check_asked_too_often(&site.key));
+            }
+            _ => {}
         }
         if failure.kind == FailureKind::LostData && self.methods_run.contains(&site.key) {
             // Its result was lost, or nobody could fetch it.

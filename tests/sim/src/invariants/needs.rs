@@ -7,7 +7,7 @@ use grid_proto::{Amount, CallSpec, Key, Pins, WorkerId};
 
 use crate::rng::Rng;
 
-type Resources = Vec<(String, Amount)>;
+pub(crate) type Resources = Vec<(String, Amount)>;
 
 /// Labels of the worker at this place; there is always one that is `even`.
 pub(crate) fn labels(place: usize) -> Vec<String> {
@@ -69,6 +69,13 @@ impl Needs {
     pub(crate) fn on_worker(&mut self, worker: WorkerId, message: &FromWorker) {
         if let FromWorker::Register(registration) = message {
             self.workers.insert(worker, registration.clone());
+        }
+    }
+
+    /// A worker offers this from now on.
+    pub(crate) fn on_offered(&mut self, worker: WorkerId, resources: Resources) {
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.resources = resources;
         }
     }
 

@@ -1,0 +1,69 @@
+//! A call that asks to run elsewhere runs on another worker if there is one that suits it; it fails
+//! only after it has asked too often.
+
+use std::collections::BTreeMap;
+
+use grid_proto::message::FromClient;
+use grid_proto::{Key, WorkerId};
+
+use crate::oracle::Oracle;
+
+#[derive(Debug, Default)]
+pub(crate) struct Elsewhere {
+    pub(crate) asks_max: u32,
+    /// Calls that asked and were not given away since: where, and who else was there.
+    open: BTreeMap<Key, (WorkerId, Vec<WorkerId>)>,
+    asks: BTreeMap<Key, u32>,
+}
+
+impl Elsewhere {
+    /// Who lets go of a call may end it; when it is wanted anew it may run anywhere.
+    pub(crate) fn on_client(&mut self, message: &FromClient) {
+        if !matches!(message, FromClient::Submit(_) | FromClient::Query { .. }) {
+            self.on_client_gone();
+        }
+    }
+
+    pub(crate) fn on_client_gone(&mut self) {
+        for (_, others) in self.open.values_mut() {
+            others.clear();
+        }
+    }
+}
+
+impl Oracle {
+    /// A call asked to run elsewhere, and the scheduler counted it.
+    pub(crate) fn on_ask(&mut self, worker: WorkerId, key: Key) {
+        let others =
+            self.names.keys().filter(|other| **other != worker && !self.lost.contains(other));
+        let others = others.copied().collect();
+        self.invariants.elsewhere.open.insert(key, (worker, others));
+        *self.invariants.elsewhere.asks.entry(key).or_default() += 1;
+    }
+
+    /// A call is about to be given to a worker. Says whether it had asked for another.
+    pub(crate) fn check_moved(&mut self, worker: WorkerId, key: &Key) -> Result<bool, String> {
+        let Some((avoids, others)) = self.invariants.elsewhere.open.remove(key) else {
+            return Ok(false);
+        };
+        let (_, most) = self.input_bytes(key);
+        let suits = |other: &WorkerId| {
+            !self.lost.contains(other) && most <= self.invariants.memory.limit(*other)
+        };
+        if worker == avoids && !self.invariants.needs.any_of(key) && others.iter().any(suits) {
+            let key = key.short();
+            return Err(format!("{key} runs on worker {worker} again though there are others"));
+        }
+        Ok(true)
+    }
+
+    /// A call failed because it had asked too often.
+    pub(super) fn check_asked_too_often(&self, key: &Key) -> Result<(), String> {
+        let elsewhere = &self.invariants.elsewhere;
+        let asks = elsewhere.asks.get(key).copied().unwrap_or_default();
+        match asks > elsewhere.asks_max {
+            true => Ok(()),
+            false => Err(format!("{}: it asked {asks} times to run elsewhere", key.short())),
+        }
+    }
+}
