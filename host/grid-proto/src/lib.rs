@@ -33,7 +33,7 @@ pub use report::Spent;
 pub use value::{Codec, ObjectMeta, Value};
 
 /// Both ends of a link must speak the same version; it changes with every change of a message.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 #[cfg(test)]
 mod tests;

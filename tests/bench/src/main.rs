@@ -12,6 +12,7 @@ mod machine;
 mod memory;
 mod placement;
 mod sandbox;
+mod spill;
 mod start;
 mod traps;
 
@@ -25,7 +26,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 struct Bench {
     /// Which: sandbox, kernels, machine, crowds, placement, calls, latency, graphs, neighbour, start, memory,
-    /// traps. All if none is named.
+    /// traps, spill. All if none is named.
     names: Vec<String>,
     /// Leave the peers out.
     #[arg(long)]
@@ -78,6 +79,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("traps") {
         runtime.block_on(traps::run())?;
+    }
+    if wanted("spill") {
+        spill::run()?;
     }
     Ok(())
 }
