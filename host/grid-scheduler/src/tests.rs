@@ -13,6 +13,7 @@ mod loss;
 mod needs;
 mod nested;
 mod placement;
+mod refusal;
 mod submission;
 mod turns;
 mod wishes;

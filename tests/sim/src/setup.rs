@@ -78,12 +78,7 @@ impl World {
     }
 
     /// Each client draws something from a stream of its own, from this one on.
-    fn give(
-        &mut self,
-        seed: u64,
-        first: u64,
-        stream: impl Fn(&mut SimClient) -> &mut Option<Rng>,
-    ) {
+    fn give(&mut self, seed: u64, first: u64, stream: impl Fn(&mut SimClient) -> &mut Option<Rng>) {
         for (number, client) in (first..).zip(&mut self.clients) {
             *stream(client) = Some(Rng::stream(seed, number));
         }
