@@ -15,6 +15,7 @@ mod needs;
 mod nested;
 mod pause;
 mod placement;
+mod refusal;
 mod submission;
 mod turns;
 mod wishes;

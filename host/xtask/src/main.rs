@@ -26,7 +26,8 @@ enum Xtask {
     Guests,
     /// Check the layering, file sizes and names.
     Tidy,
-    /// Run the simulator over many seeds: `cargo xtask sim --seeds 100000`.
+    /// Run the simulator over many seeds: `cargo xtask sim --seeds 100000`; or one large grid:
+    /// `cargo xtask sim --scale`.
     #[command(disable_help_flag = true)]
     Sim(Rest),
     /// Measure, beside the peers where they are named.

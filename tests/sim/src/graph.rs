@@ -54,7 +54,7 @@ impl Graph {
     pub(crate) fn draw_large(calls: u64, rng: &mut Rng) -> Self {
         let mut graph = Self::default();
         let chain = if rng.chance(70) { 1 } else { rng.range(5, 50) };
-        let leaves = (calls * 7 / 8 / chain).max(1);
+        let leaves = (calls * 13 / 16 / chain).max(1);
         let end = graph.reduction(leaves, chain, rng);
         graph.wanted.push(end);
         graph
@@ -70,7 +70,7 @@ impl Graph {
             }
             return last;
         }
-        let parts = leaves.min(fan_in);
+        let parts = if leaves <= fan_in { leaves } else { leaves.div_ceil(fan_in).min(fan_in) };
         let part = |n: u64| leaves * (n + 1) / parts - leaves * n / parts;
         let inputs: Vec<_> = (0..parts).map(|n| self.reduction(part(n), chain, rng)).collect();
         self.add_new(&inputs, rng)

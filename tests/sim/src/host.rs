@@ -152,16 +152,20 @@ impl World {
                 matches!(message, FromWorker::Finished { .. } | FromWorker::MissingInputs { .. });
             let percent = self.faults.twice_percent;
             if ends && self.faults.strikes(percent, &mut self.streams.faults) {
-                self.tell_of_worker(id, message.clone());
+                self.tell_of_worker(id, message.clone())?;
                 self.again(id, message)?;
             } else {
-                self.tell_of_worker(id, message);
+                self.tell_of_worker(id, message)?;
             }
         }
         Ok(())
     }
 
-    pub(crate) fn tell_of_worker(&mut self, id: WorkerId, message: FromWorker) {
+    pub(crate) fn tell_of_worker(
+        &mut self,
+        id: WorkerId,
+        message: FromWorker,
+    ) -> Result<(), String> {
         let ended = match &message {
             FromWorker::Finished { key, attempt, outcome, .. } => {
                 // A result itself is of no interest here.
@@ -191,10 +195,11 @@ impl World {
                     self.oracle.on_failed_attempt(key, attempt);
                     self.oracle.on_strike(id, key, &failure);
                 }
-                Some(Outcome::Reschedule) => self.oracle.on_ask(id, key),
+                Some(Outcome::Reschedule) => named("elsewhere", self.oracle.on_ask(id, key))?,
                 Some(Outcome::Memory { .. }) | None => {}
             }
         }
+        Ok(())
     }
 
     pub(crate) fn is_over(&mut self, link: LinkId) -> bool {

@@ -193,3 +193,19 @@ fn a_reader_behind_one_that_does_not_end_goes_after_its_input_only_if_that_is_so
         }
     }
 }
+
+#[test]
+fn what_would_come_back_is_not_asked_back() {
+    // 12 ms away: sooner than behind three calls of 5 ms, but not than behind the two others.
+    for (bytes, count) in [(6_000_000, 0), (4_000_000, 1)] {
+        let mut grid = Grid::with(Config { lookahead_us: 1_000_000, ..Config::default() });
+        assert_eq!(readers(&mut grid, bytes, 3).placed().len(), 3);
+        grid.hear(10, FromWorker::Started(vec![(key(1), Attempt(0))]));
+        let asked = withdrawn(&grid.worker(11, 1));
+        assert_eq!(asked.len(), count);
+        for (_, key, attempt) in asked {
+            let out = grid.hear(10, FromWorker::Withdrawn { key, attempt });
+            assert_eq!(out.placed(), [(11, 3, 1)]);
+        }
+    }
+}

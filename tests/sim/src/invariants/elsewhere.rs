@@ -8,6 +8,9 @@ use grid_proto::{Key, WorkerId};
 
 use crate::oracle::Oracle;
 
+/// Who is submitted anew may ask anew; no call is that often.
+const ASKS_MAX: u32 = 200;
+
 #[derive(Debug, Default)]
 pub(crate) struct Elsewhere {
     pub(crate) asks_max: u32,
@@ -33,12 +36,17 @@ impl Elsewhere {
 
 impl Oracle {
     /// A call asked to run elsewhere, and the scheduler counted it.
-    pub(crate) fn on_ask(&mut self, worker: WorkerId, key: Key) {
+    pub(crate) fn on_ask(&mut self, worker: WorkerId, key: Key) -> Result<(), String> {
         let others =
             self.names.keys().filter(|other| **other != worker && !self.lost.contains(other));
         let others = others.copied().collect();
         self.invariants.elsewhere.open.insert(key, (worker, others));
-        *self.invariants.elsewhere.asks.entry(key).or_default() += 1;
+        let asks = self.invariants.elsewhere.asks.entry(key).or_default();
+        *asks += 1;
+        match *asks <= ASKS_MAX {
+            true => Ok(()),
+            false => Err(format!("{}: it asked {asks} times to run elsewhere", key.short())),
+        }
     }
 
     /// A call is about to be given to a worker. Says whether it had asked for another.

@@ -6,9 +6,7 @@ use crate::world::World;
 
 /// Mean size of a result, of which a quarter is large.
 const RESULT_BYTES: u64 = 33_000;
-/// Reductions of graphs of a thousand calls: levels at which inputs wait for their last sibling.
-const LEVELS: u64 = 4;
-/// Copies that readers fetched, besides the result itself.
+/// A result, and the copy that its reader fetched.
 const COPIES: u64 = 2;
 
 #[derive(Debug, Default)]
@@ -26,7 +24,8 @@ impl World {
             return Ok(());
         }
         let ends: u64 = self.clients.iter().map(|client| client.futures.len() as u64).sum();
-        let waiting = self.slots() * INPUTS_MAX as u64 * LEVELS;
+        // For each slot the inputs of one call, some there and some still to be computed.
+        let waiting = self.slots() * INPUTS_MAX as u64;
         let bound = (waiting + ends) * COPIES * RESULT_BYTES;
         match self.live_bytes <= bound {
             true => Ok(()),

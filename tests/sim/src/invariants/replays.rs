@@ -11,7 +11,7 @@ impl World {
         let repeatable = matches!(message, FromWorker::Started(_));
         self.log(&format!("again, {id}: {message:?}"));
         let (before, stale) = (self.calls(), self.machine.stale_messages());
-        self.tell_of_worker(id, message);
+        self.tell_of_worker(id, message)?;
         let counted = self.machine.stale_messages() - stale;
         if self.calls() != before {
             return Err("replays: a message that came again changed a call".to_owned());
