@@ -36,6 +36,10 @@ mod placement;
 #[cfg(test)]
 mod sharing;
 #[cfg(test)]
+mod signals;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod words;
 #[cfg(test)]
 mod working_model;
