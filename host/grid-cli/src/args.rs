@@ -1,6 +1,7 @@
 //! What can be typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -9,6 +10,7 @@ use crate::command::{
     lease, new, quarantine, queue, retry, run, scheduler, status, tasks, toolchain, topic, traps,
     up, variable, worker, workers,
 };
+use crate::seconds;
 
 /// A compute grid whose tasks are WebAssembly components, run in sandboxes with hard limits.
 #[derive(Parser, Debug)]
@@ -26,10 +28,12 @@ Exit codes:
   1  the task returned an error
   2  wrong usage of this command line
   3  the sandbox stopped the task (trap, limit, cancelled)
-  4  refused: no such bundle, task, key or name, wrong arguments, not a bundle, name taken
+  4  refused: no such bundle, task, key or name, wrong arguments, not a bundle, name taken,
+     task in quarantine
   5  the grid cannot be reached, or is of another version or identity
   6  something on this machine: a file, a port, a build, a toolchain; or `--timeout` was over
-  7  the scheduler stopped because its own state was wrong; it says where its dump is";
+  7  the scheduler stopped because its own state was wrong; it says where its dump is
+  128 and more: a signal ended it, 130 for Ctrl-C; also of the program of `grid lock run`";
 
 /// Options of every command.
 #[derive(Args, Debug, Clone)]
@@ -42,8 +46,15 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "GRID_IDENTITY", value_name = "DIR")]
     pub(crate) identity: Option<PathBuf>,
     /// Seconds that connecting may take.
-    #[arg(long, global = true, default_value_t = 3.0, value_name = "SECONDS")]
-    pub(crate) connect_timeout: f64,
+    #[arg(
+        long,
+        global = true,
+        default_value = "3",
+        value_name = "SECONDS",
+        value_parser = seconds::parse,
+        allow_negative_numbers = true
+    )]
+    pub(crate) connect_timeout: Duration,
     /// Results as JSON, for programs.
     #[arg(long, global = true)]
     pub(crate) json: bool,

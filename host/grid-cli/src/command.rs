@@ -28,6 +28,7 @@ pub(crate) mod topic;
 pub(crate) mod traps;
 pub(crate) mod up;
 pub(crate) mod variable;
+mod waiting;
 pub(crate) mod worker;
 pub(crate) mod workers;
 

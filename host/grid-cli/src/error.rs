@@ -3,6 +3,11 @@
 use grid_client::ClientError;
 use grid_net::NetError;
 use grid_proto::{Failure, FailureKind};
+use rustix::process::Signal;
+use serde_json::{Value as Json, json};
+
+use crate::output::{Output, say};
+use crate::stop;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -15,6 +20,12 @@ pub(crate) enum CliError {
     Usage(String),
     /// The scheduler that this process was found a contradiction in its state.
     Fault(grid_server::ServerError),
+    /// A signal ended it.
+    Interrupted {
+        signal: Signal,
+        /// What became of what it did.
+        what: &'static str,
+    },
     /// Several calls ended without a result, which was shown already; the worst code.
     Shown(u8),
 }
@@ -33,17 +44,38 @@ impl CliError {
             Self::Local(_) => 6,
             Self::Usage(_) => 2,
             Self::Fault(_) => 7,
+            Self::Interrupted { signal, .. } => stop::exit_code(signal.as_raw()),
             Self::Shown(code) => *code,
         }
+    }
+
+    /// The same for programs, on standard output; nothing of what was shown already.
+    pub(crate) fn show_json(&self, output: Output) -> Result<(), serde_json::Error> {
+        let (kind, error) = match self {
+            Self::Client(ClientError::Failed(failure)) => {
+                return output.show(&failure_json(failure), |_| String::new());
+            }
+            Self::Client(error @ (ClientError::Refused(_) | ClientError::Value(_))) => {
+                ("refused", error.to_string())
+            }
+            Self::Client(error) => ("no-grid", error.to_string()),
+            Self::Local(error) => ("local", format!("{error:#}")),
+            Self::Usage(message) => ("usage", message.clone()),
+            Self::Fault(error) => ("fault", error.to_string()),
+            Self::Interrupted { what, .. } => ("interrupted", (*what).to_owned()),
+            Self::Shown(_) => return Ok(()),
+        };
+        output.show(&json!({ "error": error, "kind": kind }), |_| String::new())
     }
 
     pub(crate) fn print(&self) {
         match self {
             Self::Client(ClientError::Failed(failure)) => print_failure(failure),
-            Self::Client(error) => eprintln!("error: {error}"),
-            Self::Local(error) => eprintln!("error: {error:#}"),
-            Self::Usage(message) => eprintln!("error: {message}"),
-            Self::Fault(error) => eprintln!("error: {error}"),
+            Self::Client(error) => say(format_args!("error: {error}")),
+            Self::Local(error) => say(format_args!("error: {error:#}")),
+            Self::Usage(message) => say(format_args!("error: {message}")),
+            Self::Fault(error) => say(format_args!("error: {error}")),
+            Self::Interrupted { what, .. } => say(format_args!("interrupted: {what}")),
             Self::Shown(_) => {}
         }
     }
@@ -53,7 +85,9 @@ impl CliError {
 pub(crate) fn failure_code(failure: &Failure) -> u8 {
     match failure.kind {
         FailureKind::User => 1,
-        FailureKind::BadArgument { .. } | FailureKind::BundleInvalid => 4,
+        FailureKind::BadArgument { .. }
+        | FailureKind::BundleInvalid
+        | FailureKind::Quarantined { .. } => 4,
         FailureKind::Trap { .. }
         | FailureKind::OutOfMemory { .. }
         | FailureKind::Deadline { .. }
@@ -62,37 +96,51 @@ pub(crate) fn failure_code(failure: &Failure) -> u8 {
         | FailureKind::ResultTooLarge { .. }
         | FailureKind::KilledWorker { .. }
         | FailureKind::Rescheduled
-        | FailureKind::Quarantined { .. }
         | FailureKind::LostData
         | FailureKind::ActorLost => 3,
     }
 }
 
+/// All that is known of a failure.
+pub(crate) fn failure_json(failure: &Failure) -> Json {
+    json!({
+        "error": failure.to_string(),
+        "kind": failure.kind.label(),
+        "detail": failure.kind,
+        "message": failure.message,
+        "causes": failure.causes,
+        "trace": failure.trace,
+        "site": failure.site,
+        "spent": failure.spent,
+        "last_lines": failure.last_lines,
+    })
+}
+
 fn print_failure(failure: &Failure) {
-    eprintln!("error: {}: {}", failure.kind.label(), failure.message);
+    say(format_args!("error: {}: {}", failure.kind.label(), failure.message));
     for cause in &failure.causes {
-        eprintln!("  caused by: {cause}");
+        say(format_args!("  caused by: {cause}"));
     }
     if let Some(site) = &failure.site {
         let worker = match site.worker.as_str() {
             "" => String::new(),
             worker => format!(" on {worker}"),
         };
-        eprintln!(
+        say(format_args!(
             "  call: {} of {}{worker}, attempt {}",
             site.key.short(),
             site.task,
             site.attempt
-        );
+        ));
     }
     let spent = &failure.spent;
-    eprintln!(
+    say(format_args!(
         "  spent: {:.1} ms, {} of memory at most",
         spent.wall_us as f64 / 1_000.0,
-        crate::size::human(spent.peak_memory_bytes),
-    );
+        crate::size::human(spent.peak_memory_bytes)
+    ));
     if !failure.trace.is_empty() {
-        eprintln!("  wasm backtrace:");
+        say("  wasm backtrace:");
         for same in failure.trace.chunk_by(|a, b| a == b) {
             let frame = &same[0];
             let place = match (&frame.file, frame.line) {
@@ -103,12 +151,12 @@ fn print_failure(failure: &Failure) {
                 1 => String::new(),
                 times => format!("  ({times} times)"),
             };
-            eprintln!("    {}{place}{times}", frame.function);
+            say(format_args!("    {}{place}{times}", frame.function));
         }
     }
     if !failure.last_lines.is_empty() {
-        eprintln!("  its last lines:");
-        failure.last_lines.iter().for_each(|line| eprintln!("    {line}"));
+        say("  its last lines:");
+        failure.last_lines.iter().for_each(|line| say(format_args!("    {line}")));
     }
 }
 

@@ -12,6 +12,7 @@ mod machine;
 mod output;
 mod reach;
 mod resource;
+mod seconds;
 mod size;
 mod stop;
 mod table;
@@ -51,5 +52,10 @@ fn start_log(verbose: u8) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("GRID_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // A reader that went away is no reason to panic.
+        .log_internal_errors(false)
+        .init();
 }

@@ -27,6 +27,12 @@ impl Output {
     }
 }
 
+/// Writes a line to standard error; a reader that went away is no error.
+pub(crate) fn say(text: impl std::fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 /// Writes a line to standard output; a reader that went away (`| head`) is no error.
 pub(crate) fn write_out(text: &str) {
     use std::io::Write;

@@ -14,7 +14,7 @@ impl Global {
     }
 
     pub(crate) fn timeout(&self) -> Duration {
-        Duration::try_from_secs_f64(self.connect_timeout).unwrap_or(Duration::from_secs(3))
+        self.connect_timeout
     }
 
     pub(crate) async fn connect(&self) -> Result<Client, CliError> {

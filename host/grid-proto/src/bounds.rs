@@ -69,15 +69,30 @@ pub fn check_resources(resources: &[(String, Amount)]) -> Result<(), Refusal> {
     }
 }
 
-fn check_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), Refusal> {
-    match names.into_iter().find(|name| name.len() > NAME_BYTES_MAX) {
-        None => Ok(()),
-        Some(name) => refuse(format!(
-            "a name of {} bytes: names of tasks, workers and resources have at most \
-             {NAME_BYTES_MAX}",
-            name.len()
-        )),
-    }
+/// Verifies names of tasks, workers, hosts, labels and resources.
+///
+/// # Errors
+/// One is too long, or cannot be shown.
+pub fn check_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), Refusal> {
+    names.into_iter().try_for_each(|name| {
+        if name.len() > NAME_BYTES_MAX {
+            return refuse(format!(
+                "a name of {} bytes: names of tasks, workers and resources have at most \
+                 {NAME_BYTES_MAX}",
+                name.len()
+            ));
+        }
+        match has_control(name) {
+            true => refuse(format!("the name {name:?} has a control character: leave it out")),
+            false => Ok(()),
+        }
+    })
+}
+
+/// Whether a name would move the cursor, or worse, of whoever lists it.
+#[must_use]
+pub fn has_control(name: &str) -> bool {
+    name.chars().any(char::is_control)
 }
 
 fn refuse(message: String) -> Result<(), Refusal> {

@@ -20,6 +20,7 @@ mod waiters;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use grid_proto::bounds::has_control;
 use grid_proto::coordination::{
     Coordinated, LeaseOperation, NAME_BYTES_MAX, NamedKind, OPEN_PER_CLIENT_MAX, Operation,
     TopicOperation,
@@ -119,6 +120,9 @@ impl Scheduler {
                 "the name of a {kind} has at most {NAME_BYTES_MAX} bytes; this one has {}",
                 name.len()
             )),
+            Some((kind, name)) if has_control(name) => {
+                over(format!("the name {name:?} of a {kind} has a control character: leave it out"))
+            }
             Some(_) | None => Ok(()),
         }
     }

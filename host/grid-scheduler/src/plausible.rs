@@ -1,7 +1,7 @@
 //! What no worker can truly say. Sums are kept of what workers report; a number that would break
 //! them costs the worker its connection, not the scheduler its state.
 
-use grid_proto::bounds::check_resources;
+use grid_proto::bounds::{check_names, check_resources};
 use grid_proto::message::{FromWorker, Outcome, Registration};
 use grid_proto::{ObjectMeta, Spent};
 
@@ -45,6 +45,8 @@ pub(crate) fn check_message(message: &FromWorker) -> Result<(), String> {
 /// The same of what a worker says when it connects.
 pub(crate) fn check_registration(registration: &Registration) -> Result<(), String> {
     within("slots", registration.slots.into(), SLOTS_MAX.into())?;
+    let names = [&registration.name, &registration.host].into_iter().chain(&registration.labels);
+    check_names(names.map(String::as_str)).map_err(|refusal| refusal.to_string())?;
     check_resources(&registration.resources).map_err(|refusal| refusal.to_string())?;
     registration.holds.iter().try_for_each(|(_, meta)| check_object(meta))
 }

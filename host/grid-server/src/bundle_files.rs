@@ -63,7 +63,7 @@ impl BundleFiles {
     }
 
     /// Writes the bytes of a bundle, whole or not at all.
-    pub(crate) fn save(&self, hash: BundleHash, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn save(&self, hash: BundleHash, bytes: &[u8]) -> Result<(), ServerError> {
         self.write(&self.path(hash, "wasm"), bytes)
     }
 
@@ -72,9 +72,12 @@ impl BundleFiles {
         &self,
         hash: BundleHash,
         description: &BundleDescription,
-    ) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(description)?;
-        self.write(&self.path(hash, "json"), &text)
+    ) -> Result<(), ServerError> {
+        let path = self.path(hash, "json");
+        match serde_json::to_vec_pretty(description) {
+            Ok(text) => self.write(&path, &text),
+            Err(error) => Err(ServerError::State { path, source: error.into() }),
+        }
     }
 
     pub(crate) fn remove(&self, hash: BundleHash) {
@@ -83,7 +86,7 @@ impl BundleFiles {
         }
     }
 
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), ServerError> {
         let number = self.temporary.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}.tmp", std::process::id());
         let temporary = self.directory.join(name);
@@ -91,7 +94,7 @@ impl BundleFiles {
         if written.is_err() {
             let _ = fs::remove_file(&temporary);
         }
-        written
+        written.map_err(|source| ServerError::State { path: path.to_owned(), source })
     }
 
     fn path(&self, hash: BundleHash, kind: &str) -> PathBuf {

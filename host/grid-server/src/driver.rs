@@ -37,7 +37,8 @@ pub(crate) enum Input {
     ClientGone(ClientId),
     Worker(WorkerId, Connection, Outbox<ToWorker>),
     FromWorker(WorkerId, Vec<FromWorker>),
-    WorkerGone(WorkerId),
+    /// and why.
+    WorkerGone(WorkerId, String),
     Event(Box<Event>),
 }
 
@@ -58,6 +59,8 @@ pub struct Server {
     started: Instant,
     clients: BTreeMap<ClientId, Session<ToClient>>,
     workers: BTreeMap<WorkerId, Session<ToWorker>>,
+    /// The names of workers whose end the log has not told yet.
+    names: BTreeMap<WorkerId, String>,
 }
 
 struct Session<T> {
@@ -102,6 +105,7 @@ impl Server {
             started: Instant::now(),
             clients: BTreeMap::new(),
             workers: BTreeMap::new(),
+            names: BTreeMap::new(),
         })
     }
 
@@ -217,7 +221,9 @@ impl Server {
                 for message in batch {
                     let event = match message {
                         FromWorker::Register(registration) => {
-                            tracing::info!(worker = %registration.name, "a worker connected");
+                            let name = registration.name.clone();
+                            tracing::info!(worker = name, "a worker connected");
+                            self.names.insert(id, name);
                             Event::WorkerConnected(id, registration)
                         }
                         message => Event::Worker(id, message),
@@ -225,8 +231,9 @@ impl Server {
                     self.handle(event);
                 }
             }
-            Input::WorkerGone(id) => {
+            Input::WorkerGone(id, reason) => {
                 self.workers.remove(&id);
+                self.warn_of_loss(id, &reason);
                 self.handle(Event::WorkerGone(id));
             }
             Input::Event(event) => self.handle(*event),
@@ -242,13 +249,14 @@ impl Server {
                 }
                 Action::ToWorker(id, message) => deliver(self.workers.get(&id), message),
                 Action::DismissWorker(id) => {
-                    tracing::info!(worker = %id, "a worker left");
+                    let name = self.names.remove(&id).unwrap_or_default();
+                    tracing::info!(worker = name, "a worker left");
                     if let Some(session) = self.workers.get(&id) {
                         session.connection.close("goodbye");
                     }
                 }
                 Action::CloseWorker(id, reason) => {
-                    tracing::warn!(worker = %id, %reason, "a worker is cut off");
+                    self.warn_of_loss(id, &reason);
                     if let Some(session) = self.workers.get(&id) {
                         session.connection.close(&reason);
                     }
@@ -260,6 +268,14 @@ impl Server {
                 }
                 Action::BundleRejected(hash) => self.files.remove(hash),
             }
+        }
+    }
+
+    /// One line for each worker that did not leave by itself. A name may hold anything: it is
+    /// written as a literal.
+    fn warn_of_loss(&mut self, id: WorkerId, reason: &str) {
+        if let Some(name) = self.names.remove(&id) {
+            tracing::warn!(worker = name, reason, "a worker is lost");
         }
     }
 

@@ -6,7 +6,11 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The directory for bundles cannot be used.
-    #[error("cannot use `{}` for bundles: {source}; name another with `--state-dir`", path.display())]
+    #[error(
+        "cannot use `{}` for bundles: {source}; make room there and let the scheduler write, or start it \
+         with another `--state-dir`",
+        path.display()
+    )]
     State {
         /// The directory or the file in it.
         path: PathBuf,

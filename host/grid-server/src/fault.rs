@@ -100,9 +100,14 @@ pub(crate) fn report(machine: &Scheduler, what: String, state_dir: &Path) -> Ser
         events: machine.recent_events(),
         machine: caught(|| machine.dump()).ok(),
     };
-    let dump = match write(&report, &state_dir.join("dumps")) {
+    let directory = state_dir.join("dumps");
+    let dump = match write(&report, &directory) {
         Ok(path) => format!("what it knew is in `{}`", path.display()),
-        Err(error) => format!("what it knew could not be written: {error}"),
+        Err(error) => format!(
+            "what it knew could not be written to `{}`: {error}; make room there and let the \
+             scheduler write, for the next time",
+            directory.display()
+        ),
     };
     // The way of a panic is in the file.
     let what = what.lines().next().unwrap_or_default().to_owned();

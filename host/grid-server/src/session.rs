@@ -134,7 +134,9 @@ async fn serve_worker(
     while let Some(batch) = next(&mut inbox, &connection).await {
         inputs.send(Input::FromWorker(id, batch)).await;
     }
-    inputs.send(Input::WorkerGone(id)).await;
+    // Of no effect, and not the reason, if it is closed already.
+    connection.close("its stream ended");
+    inputs.send(Input::WorkerGone(id, connection.closed().await)).await;
 }
 
 /// The next batch; `None` after the connection's end. A peer that sends what is no message is told so

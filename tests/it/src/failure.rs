@@ -28,7 +28,7 @@ async fn a_task_with_too_many_strikes_is_refused_until_it_is_cleared() {
     }
     let refused = grid.run(&["run", "odd", "panic", "\"boom\"", "--impure"]);
     let words = stderr(&refused);
-    assert_eq!(refused.status.code(), Some(3), "{words}");
+    assert_eq!(refused.status.code(), Some(4), "{words}");
     assert!(words.contains("quarantined: ") && words.contains("after 3 strikes"), "{words}");
     assert_eq!(words.matches("caused by: call ").count(), 3, "{words}");
     assert!(words.contains("on `worker-0`: panic: "), "{words}");

@@ -38,6 +38,10 @@ mod placement;
 #[cfg(test)]
 mod sharing;
 #[cfg(test)]
+mod signals;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod words;
 #[cfg(test)]
 mod working_model;

@@ -2,6 +2,7 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use crate::args::Cli;
+use crate::output::write_out;
 
 /// Print completions for a shell.
 #[derive(Args, Debug)]
@@ -11,6 +12,8 @@ pub(crate) struct Completions {
 
 impl Completions {
     pub(crate) fn run(self) {
-        clap_complete::generate(self.shell, &mut Cli::command(), "grid", &mut std::io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "grid", &mut script);
+        write_out(String::from_utf8_lossy(&script).trim_end());
     }
 }

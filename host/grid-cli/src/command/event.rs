@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use clap::Subcommand;
 use grid_proto::coordination::NamedKind;
 use serde_json::json;
@@ -6,6 +8,7 @@ use super::named;
 use crate::args::Global;
 use crate::error::CliError;
 use crate::output::Output;
+use crate::seconds;
 
 /// Flags to wait for.
 #[derive(Subcommand, Debug)]
@@ -27,8 +30,8 @@ pub(crate) enum Event {
         /// Its name.
         name: String,
         /// Seconds to wait at most.
-        #[arg(long, value_name = "SECONDS")]
-        timeout: Option<f64>,
+        #[arg(long, value_name = "SECONDS", value_parser = seconds::parse, allow_negative_numbers = true)]
+        timeout: Option<Duration>,
     },
 }
 
@@ -49,7 +52,7 @@ impl Event {
                 let event = client.event(name.as_str());
                 let is_set = match timeout {
                     None => event.wait().await.map(|()| true)?,
-                    Some(seconds) => event.wait_within(named::patience(seconds)?).await?,
+                    Some(patience) => event.wait_within(patience).await?,
                 };
                 match is_set {
                     true => Ok(()),

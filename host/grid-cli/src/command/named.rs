@@ -1,7 +1,5 @@
 //! What all commands on things with names have in common.
 
-use std::time::Duration;
-
 use anyhow::anyhow;
 use grid_client::coordination::Shared;
 use grid_client::{Client, ClientError, Future};
@@ -53,11 +51,6 @@ fn size(kind: NamedKind, size: u64, size_max: u64) -> String {
         NamedKind::Variable | NamedKind::Event => if size > 0 { "yes" } else { "no" }.to_owned(),
         NamedKind::Queue | NamedKind::Lock | NamedKind::Semaphore => format!("{size}/{size_max}"),
     }
-}
-
-/// Seconds that somebody is ready to wait.
-pub(crate) fn patience(seconds: f64) -> Result<Duration, CliError> {
-    Duration::try_from_secs_f64(seconds).map_err(|error| CliError::Usage(error.to_string()))
 }
 
 /// What was typed as JSON, as a value of the grid.

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use clap::Subcommand;
 use grid_proto::coordination::NamedKind;
 use serde_json::json;
@@ -6,6 +8,7 @@ use super::named;
 use crate::args::Global;
 use crate::error::CliError;
 use crate::output::Output;
+use crate::seconds;
 
 /// Values first in, first out, under names.
 #[derive(Subcommand, Debug)]
@@ -23,8 +26,8 @@ pub(crate) enum Queue {
         #[arg(long, default_value_t = 0, value_name = "ITEMS")]
         max: u32,
         /// Seconds to wait for room for each at most.
-        #[arg(long, value_name = "SECONDS")]
-        timeout: Option<f64>,
+        #[arg(long, value_name = "SECONDS", value_parser = seconds::parse, allow_negative_numbers = true)]
+        timeout: Option<Duration>,
     },
     /// Take items from the front and print them as JSON, one line each; waits for the first.
     Get {
@@ -34,8 +37,8 @@ pub(crate) enum Queue {
         #[arg(long, default_value_t = 1)]
         count: u32,
         /// Seconds to wait for the first at most.
-        #[arg(long, value_name = "SECONDS")]
-        timeout: Option<f64>,
+        #[arg(long, value_name = "SECONDS", value_parser = seconds::parse, allow_negative_numbers = true)]
+        timeout: Option<Duration>,
     },
     /// Drop a queue with its items.
     Delete {
@@ -57,7 +60,7 @@ impl Queue {
                 for value in values {
                     let is_in = match timeout {
                         None => queue.put(value).await.map(|()| true)?,
-                        Some(seconds) => queue.put_within(value, named::patience(seconds)?).await?,
+                        Some(patience) => queue.put_within(value, patience).await?,
                     };
                     if !is_in {
                         return Err(named::timed_out(&format!("`{name}` had no room")));
@@ -68,7 +71,6 @@ impl Queue {
                 })?)
             }
             Self::Get { name, count, timeout } => {
-                let timeout = timeout.map(named::patience).transpose()?;
                 let queue = client.queue::<grid_sdk::Value>(name.as_str());
                 let items = queue.get_batch(count, timeout).await?;
                 if items.is_empty() {

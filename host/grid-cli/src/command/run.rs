@@ -1,5 +1,6 @@
-use std::io::{BufRead, Write};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
@@ -11,12 +12,14 @@ use grid_proto::{Amount, Arg, CallOptions, Codec, Pins, TaskDescription, TaskLim
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value as Json, json};
 
+use super::waiting::Waiting;
 use super::worker::SandboxArgs;
 use crate::args::Global;
-use crate::error::{CliError, failure_code};
+use crate::error::{self, CliError, failure_code};
 use crate::json;
-use crate::output::{Output, write_out};
-use crate::{resource, size};
+use crate::output::{Output, say, write_out};
+use crate::stop::Signals;
+use crate::{resource, seconds, size};
 
 /// Run a task and print its result as JSON.
 #[derive(Args, Debug)]
@@ -42,8 +45,8 @@ pub(crate) struct Run {
     #[arg(long)]
     retries: Option<u32>,
     /// Seconds that the call may run.
-    #[arg(long, value_name = "SECONDS")]
-    timeout: Option<f64>,
+    #[arg(long, value_name = "SECONDS", value_parser = seconds::parse, allow_negative_numbers = true)]
+    timeout: Option<Duration>,
     /// Memory that the call may use.
     #[arg(long, value_parser = size::parse)]
     memory: Option<u64>,
@@ -75,6 +78,14 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) async fn run(self, global: &Global, output: Output) -> Result<(), CliError> {
+        let ended = self.run_anywhere(global, output).await;
+        if let (true, Err(error)) = (output.json, &ended) {
+            error.show_json(output)?;
+        }
+        ended
+    }
+
+    async fn run_anywhere(&self, global: &Global, output: Output) -> Result<(), CliError> {
         if !self.embedded {
             let client = global.connect().await?;
             return self.run_on(&client, output).await;
@@ -116,8 +127,24 @@ impl Run {
             return Ok(output
                 .show(&published, |_| format!("published {} calls as `{name}`", futures.len()))?);
         }
+        let mut signals = Signals::listen()?;
+        let signal = tokio::select! {
+            ended = self.run_to_the_end(client, calls, output) => return ended,
+            signal = signals.next() => signal,
+        };
+        // Its calls are nobody's then, also those of which half of a submission is under way.
+        client.clone().close().await;
+        Err(CliError::Interrupted { signal, what: "what was to run is cancelled" })
+    }
+
+    async fn run_to_the_end(
+        &self,
+        client: &Client,
+        calls: Vec<RawCall>,
+        output: Output,
+    ) -> Result<(), CliError> {
         match &self.map {
-            Some(_) => self.run_map(client, calls).await,
+            Some(_) => self.run_map(client, calls, output).await,
             None => self.run_one(client, calls, output).await,
         }
     }
@@ -154,22 +181,16 @@ impl Run {
     ) -> Result<(), CliError> {
         let mut futures = client.submit_raw(calls).await?;
         let future = futures.remove(0);
-        let value = tokio::select! {
-            value = future.value() => value?,
-            () = crate::stop::asked(false) => {
-                client.cancel(vec![future.key()], false).await?;
-                client.status().await?;
-                return Err(anyhow!("interrupted; the call was cancelled").into());
-            }
-        };
+        let mut waiting = Waiting::new(client);
+        let value = waiting.tell_until(future.key(), future.value(), |why: &str| say(why)).await?;
         let written = future.output();
         if !written.is_empty() {
-            eprintln!("{}", written.trim_end());
+            say(written.trim_end());
         }
         if let Some(path) = &self.output {
             let name = path.display();
             std::fs::write(path, &value.bytes).with_context(|| format!("cannot write `{name}`"))?;
-            eprintln!("{} written to {name}", size::human(value.bytes.len() as u64));
+            say(format_args!("{} written to {name}", size::human(value.bytes.len() as u64)));
             return Ok(());
         }
         let result = json::decode(&value).map_err(|error| anyhow!(error))?;
@@ -178,22 +199,34 @@ impl Run {
     }
 
     /// Many calls: results in order on standard output, progress on standard error.
-    async fn run_map(&self, client: &Client, calls: Vec<RawCall>) -> Result<(), CliError> {
+    async fn run_map(
+        &self,
+        client: &Client,
+        calls: Vec<RawCall>,
+        output: Output,
+    ) -> Result<(), CliError> {
         let bar = ProgressBar::new(calls.len() as u64).with_style(
             ProgressStyle::with_template("{bar:30} {pos}/{len}  {per_sec}  {eta} left  {msg}")
                 .map_err(|error| anyhow!(error))?,
         );
         let futures = client.submit_raw(calls).await?;
+        let mut waiting = Waiting::new(client);
         let mut failed = 0u64;
         let mut worst = 0;
         for future in futures {
-            let line = match result_line(&future).await {
+            let told = |why: &str| bar.suspend(|| say(why));
+            let line = match waiting.tell_until(future.key(), result_line(&future), told).await {
                 Ok(line) => line,
                 Err(CliError::Client(ClientError::Failed(failure))) => {
                     failed += 1;
                     worst = worst.max(failure_code(&failure));
                     bar.set_message(format!("{failed} failed"));
-                    json!({ "error": failure.to_string(), "kind": failure.kind.label() })
+                    match output.json {
+                        true => error::failure_json(&failure),
+                        false => {
+                            json!({ "error": failure.to_string(), "kind": failure.kind.label() })
+                        }
+                    }
                 }
                 Err(error) => return Err(error),
             };
@@ -204,7 +237,7 @@ impl Run {
         if failed == 0 {
             return Ok(());
         }
-        let _ = writeln!(std::io::stderr(), "{failed} of {} calls failed", bar.position());
+        say(format_args!("{failed} of {} calls failed", bar.position()));
         Err(CliError::Shown(worst))
     }
 
@@ -221,14 +254,8 @@ impl Run {
         });
         let checked = task.check_arguments(values);
         checked.map_err(|message| ClientError::from(Refusal::BadArguments { message }))?;
-        let timeout_ms = match self.timeout {
-            None => None,
-            Some(seconds) => {
-                let duration = std::time::Duration::try_from_secs_f64(seconds);
-                let duration = duration.map_err(|error| CliError::Usage(error.to_string()))?;
-                Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
-            }
-        };
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let timeout_ms = self.timeout.map(milliseconds);
         Ok(RawCall {
             bundle: bundle.hash,
             task: task.name.clone(),

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, say};
 
 /// The compiler for bundles.
 #[derive(Subcommand, Debug)]
@@ -19,7 +19,7 @@ impl Toolchain {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
         let near = Path::new(".");
         let found = match self {
-            Self::Install => grid_build::toolchain::install(near, &mut |line| eprintln!("{line}"))?,
+            Self::Install => grid_build::toolchain::install(near, &mut |line| say(line))?,
             Self::Show => grid_build::toolchain::find(near)?,
         };
         let value = json!({ "dir": found.dir() });

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use clap::Subcommand;
 use grid_proto::coordination::NamedKind;
 use serde_json::json;
@@ -6,6 +8,7 @@ use super::named;
 use crate::args::Global;
 use crate::error::CliError;
 use crate::output::Output;
+use crate::seconds;
 
 /// Single values under names.
 #[derive(Subcommand, Debug)]
@@ -17,8 +20,8 @@ pub(crate) enum Variable {
         /// Its name.
         name: String,
         /// Seconds to wait at most.
-        #[arg(long, value_name = "SECONDS")]
-        timeout: Option<f64>,
+        #[arg(long, value_name = "SECONDS", value_parser = seconds::parse, allow_negative_numbers = true)]
+        timeout: Option<Duration>,
     },
     /// Let a variable hold a value.
     Set {
@@ -44,8 +47,8 @@ impl Variable {
             Self::Get { name, timeout } => {
                 let shared = match timeout {
                     None => variable(&name).get().await?,
-                    Some(seconds) => {
-                        let shared = variable(&name).get_within(named::patience(seconds)?).await?;
+                    Some(patience) => {
+                        let shared = variable(&name).get_within(patience).await?;
                         shared.ok_or_else(|| named::timed_out(&format!("`{name}` was not set")))?
                     }
                 };

@@ -151,6 +151,8 @@ fn a_worker_that_offers_what_cannot_be_is_not_let_in() {
         Registration { slots: u32::MAX, ..plain.clone() },
         Registration { resources: twice, ..plain.clone() },
         Registration { holds: vec![(key(1), absurd)], ..plain.clone() },
+        Registration { name: "w\u{1b}[2J".to_owned(), ..plain.clone() },
+        Registration { labels: vec!["two\nlines".to_owned()], ..plain.clone() },
     ];
     for registration in wrong {
         let out = grid.tell(Event::WorkerConnected(WorkerId(1), registration));

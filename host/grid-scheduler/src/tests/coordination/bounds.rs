@@ -30,6 +30,11 @@ fn names_and_values_have_bounds() {
     };
     let cases = [
         (set("", item(1)), "needs a name"),
+        (
+            set("v\u{1b}[2J", item(1)),
+            r#"the name "v\u{1b}[2J" of a variable has a control character"#,
+        ),
+        (set("two\nlines", item(1)), "has a control character"),
         (set(&long, item(1)), "at most 256 bytes; this one has 257"),
         (set("v", Item::Value(big(ITEM_BYTES_MAX + 1))), "share the future"),
         (Operation::Topic { name: "t".to_owned(), operation: publish }, "share the future"),
