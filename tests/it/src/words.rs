@@ -129,12 +129,13 @@ fn a_reader_that_goes_away_is_no_panic() {
 fn a_time_that_is_none_is_named_with_its_option() {
     let home = tempfile::tempdir().unwrap();
     for time in ["nan", "-1", "1e300"] {
-        let commands: [&[&str]; 5] = [
+        let commands: [&[&str]; 6] = [
             &["run", "hello", "inc", "1", "--timeout", time],
             &["lock", "run", "l", "--timeout", time, "--", "true"],
             &["queue", "get", "q", "--timeout", time],
             &["event", "wait", "e", "--timeout", time],
             &["status", "--connect-timeout", time],
+            &["worker", "--waiting-timeout", time],
         ];
         for args in commands {
             let refused = grid(home.path(), args).output().unwrap();
@@ -142,6 +143,17 @@ fn a_time_that_is_none_is_named_with_its_option() {
             assert_eq!(refused.status.code(), Some(2), "{args:?}: {words}");
             assert!(words.contains("timeout <SECONDS>'") && words.contains("from 0 to"), "{words}");
         }
+    }
+}
+
+#[test]
+fn slots_that_no_machine_has_are_refused() {
+    let home = tempfile::tempdir().unwrap();
+    for slots in ["0", "-1", "1000000", "many"] {
+        let refused = grid(home.path(), &["worker", &format!("--slots={slots}")]).output().unwrap();
+        let words = stderr(&refused);
+        assert_eq!(refused.status.code(), Some(2), "{slots}: {words}");
+        assert!(words.contains("--slots <SLOTS>"), "{words}");
     }
 }
 

@@ -18,7 +18,7 @@ use super::scheduler::SchedulingArgs;
 use super::worker::{SandboxArgs, TraitArgs};
 use crate::args::Global;
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, say};
 use crate::reach::default_state_dir;
 use crate::{machine, size, stop};
 
@@ -271,7 +271,7 @@ impl Processes {
         let worker = &mut self.workers[place];
         let status = worker.process.wait().await?;
         let why = worker.killed.take().unwrap_or_else(|| format!("its process ended: {status}"));
-        eprintln!("{}: {why}; starting it anew", worker.name);
+        say(format_args!("{}: {why}; starting it anew", worker.name));
         // The scheduler would notice its silence; this way its calls run elsewhere at once, and its
         // name is free.
         let client = global.connect_to(&self.address).await?;
@@ -295,7 +295,7 @@ impl Processes {
 
 /// The code of a scheduler that ended though nobody asked it to.
 fn exit_code(status: std::process::ExitStatus) -> u8 {
-    eprintln!("the scheduler ended ({status})");
+    say(format_args!("the scheduler ended ({status})"));
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     code.filter(|code| *code != 0).unwrap_or(6)
 }

@@ -12,7 +12,10 @@ use super::memory::MemoryArgs;
 use crate::args::Global;
 use crate::error::CliError;
 use crate::reach::default_state_dir;
-use crate::{grant, machine, resource, size, stop};
+use crate::{grant, machine, resource, seconds, size, stop};
+
+/// Slots of one worker: each is a thread, and what the scheduler takes for possible.
+const SLOTS_MAX: i64 = 1 << 16;
 
 /// Run a worker until Ctrl-C.
 #[derive(Args, Debug)]
@@ -67,8 +70,8 @@ impl TraitArgs {
 #[derive(Args, Debug, Clone)]
 pub(crate) struct SandboxArgs {
     /// Calls that a worker runs at a time. By default one for each processor.
-    #[arg(long)]
-    pub(crate) slots: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=SLOTS_MAX))]
+    pub(crate) slots: Option<u32>,
     /// A directory that a bundle may see: BUNDLE:HOST_DIR:GUEST_DIR[:ro|rw]. BUNDLE may be `*`.
     #[arg(long = "grant", value_name = "GRANT", value_parser = grant::parse)]
     grants: Vec<DirGrant>,
@@ -79,19 +82,22 @@ pub(crate) struct SandboxArgs {
     #[arg(long, default_value = "1GiB", value_parser = size::parse)]
     memory_max: u64,
     /// Seconds that a call may run which does not say how long it needs.
-    #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
-    timeout_default: f64,
+    #[arg(long, default_value = "60", value_name = "SECONDS", value_parser = seconds::parse,
+        allow_negative_numbers = true)]
+    timeout_default: Duration,
     /// The most seconds that a call may ask for.
-    #[arg(long, default_value_t = 3600.0, value_name = "SECONDS")]
-    timeout_max: f64,
+    #[arg(long, default_value = "3600", value_name = "SECONDS", value_parser = seconds::parse,
+        allow_negative_numbers = true)]
+    timeout_max: Duration,
     /// Calls that may wait at the same time, for calls of their own or for what is shared; each keeps
     /// its sandbox meanwhile.
     /// Twice the scheduler's `--nesting-max` is always enough for one slot.
     #[arg(long, default_value_t = 256, value_name = "CALLS")]
     waiting_max: usize,
     /// Seconds that a call may wait for calls of its own and for what is shared, in all.
-    #[arg(long, default_value_t = 86_400.0, value_name = "SECONDS")]
-    waiting_timeout: f64,
+    #[arg(long, default_value = "86400", value_name = "SECONDS", value_parser = seconds::parse,
+        allow_negative_numbers = true)]
+    waiting_timeout: Duration,
     /// Actors that may live at the same time; each keeps its sandbox.
     #[arg(long, default_value_t = 64, value_name = "ACTORS")]
     actors_max: usize,
@@ -102,21 +108,21 @@ pub(crate) struct SandboxArgs {
 
 impl SandboxArgs {
     pub(crate) fn slots_or(&self, default: usize) -> usize {
-        self.slots.unwrap_or(default).max(1)
+        self.slots.map_or(default.max(1), |slots| slots as usize)
     }
 
     pub(crate) fn engine(&self) -> Result<EngineConfig, CliError> {
         let mut bounds = LimitBounds::default();
         bounds.default.memory_bytes_max = self.memory_default;
         bounds.ceiling.memory_bytes_max = self.memory_max;
-        bounds.default.wall_ms_max = milliseconds(self.timeout_default)?;
-        bounds.ceiling.wall_ms_max = milliseconds(self.timeout_max)?;
+        bounds.default.wall_ms_max = milliseconds(self.timeout_default);
+        bounds.ceiling.wall_ms_max = milliseconds(self.timeout_max);
         let cache_dir = self.cache_dir.clone();
         Ok(EngineConfig {
             bounds,
             waiting_max: self.waiting_max,
             actors_max: self.actors_max,
-            waiting_time_max: Duration::from_millis(milliseconds(self.waiting_timeout)?),
+            waiting_time_max: self.waiting_timeout,
             grants: self.grants.clone(),
             cache_dir: Some(cache_dir.unwrap_or_else(|| default_state_dir().join("native"))),
             compiler: Compiler::Child {
@@ -132,10 +138,10 @@ impl SandboxArgs {
         let mut args = vec![
             format!("--memory-default={}", self.memory_default),
             format!("--memory-max={}", self.memory_max),
-            format!("--timeout-default={}", self.timeout_default),
-            format!("--timeout-max={}", self.timeout_max),
+            format!("--timeout-default={}", self.timeout_default.as_secs_f64()),
+            format!("--timeout-max={}", self.timeout_max.as_secs_f64()),
             format!("--waiting-max={}", self.waiting_max),
-            format!("--waiting-timeout={}", self.waiting_timeout),
+            format!("--waiting-timeout={}", self.waiting_timeout.as_secs_f64()),
             format!("--actors-max={}", self.actors_max),
         ];
         if let Some(directory) = &self.cache_dir {
@@ -149,11 +155,8 @@ impl SandboxArgs {
     }
 }
 
-fn milliseconds(seconds: f64) -> Result<u64, CliError> {
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .and_then(|duration| u64::try_from(duration.as_millis()).ok())
-        .ok_or_else(|| CliError::Usage(format!("`{seconds}` is not a time limit in seconds")))
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl WorkerCommand {
