@@ -178,10 +178,15 @@ impl Scheduler {
         let (mut given_back_us, mut wanted) = (0, Vec::new());
         for (_, id) in calls {
             let expected_us = self.tasks.of(self.calls[*id].task).expected_us();
-            let wait_us = victim.start_without_us(given_back_us + expected_us);
+            let then_given_back_us = given_back_us + expected_us;
+            // What may run anywhere does not wait behind what is held back for its worker.
+            let wait_us = match self.calls[*id].dependencies.is_empty() {
+                true => victim.in_hand_without_us(then_given_back_us),
+                false => victim.start_without_us(then_given_back_us),
+            };
             let sooner = |thief: &Place| self.starts_within(*id, thief.1, wait_us);
             if thieves.iter().any(sooner) || self.mutated(Mutation::AskedBackInVain) {
-                given_back_us += expected_us;
+                given_back_us = then_given_back_us;
                 wanted.push(*id);
                 if wanted.len() == count_max {
                     break;

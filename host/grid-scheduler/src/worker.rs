@@ -76,7 +76,12 @@ impl Worker {
 
     /// The same, counting what is in its hands alone.
     pub(crate) fn in_hand_us(&self) -> u64 {
-        self.per_slot(self.load_us).max(self.overrun_us)
+        self.in_hand_without_us(0)
+    }
+
+    /// The same, had it so much less in hand that has not begun.
+    pub(crate) fn in_hand_without_us(&self, given_back_us: u64) -> u64 {
+        self.per_slot(self.load_us.saturating_sub(given_back_us)).max(self.overrun_us)
     }
 
     /// How long a call that is held back for it is expected to wait behind `ahead_us` of calls that

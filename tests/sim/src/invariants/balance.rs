@@ -45,7 +45,10 @@ impl Invariants {
                     *given_back = (worker, 0);
                 }
             }
-            FromWorker::Finished { key, .. } => drop(self.balance.given_back.remove(key)),
+            // It came back for another reason, or will.
+            FromWorker::Finished { key, .. } | FromWorker::MissingInputs { key, .. } => {
+                self.balance.given_back.remove(key);
+            }
             _ => {}
         }
     }
