@@ -8,6 +8,7 @@
 //! from a frame longer than [`frame::FRAME_BYTES_MAX`]; equal pure calls have equal keys.
 
 pub mod bounds;
+mod bulk;
 pub mod bundle;
 pub mod call;
 pub mod coordination;

@@ -16,6 +16,8 @@ use crate::report::{
 };
 use crate::value::{ObjectMeta, Value};
 
+pub use crate::bulk::{BulkHeader, BulkRequest};
+
 /// Output of a call that is told to whoever wants its result; the rest stays where it ran.
 pub const OUTPUT_TOLD_BYTES_MAX: usize = 8 << 10;
 
@@ -569,34 +571,4 @@ pub struct Assignment {
     pub limits: TaskLimits,
     /// The instance of its bundle that it runs in; an actor's is on this worker.
     pub instance: Instance,
-}
-
-// ---- bulk streams --------------------------------------------------------------------------
-
-/// The first frame of a bulk stream: what the opener wants.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum BulkRequest {
-    /// The bytes of these objects, each behind a [`BulkHeader`], in this order. To a worker.
-    Objects(Vec<Key>),
-    /// The bytes of a bundle behind one header. To the scheduler.
-    Bundle(BundleHash),
-    /// The opener sends a bundle's bytes, the answer is one header whose meta describes what
-    /// was stored. To the scheduler. A length of 0 asks whether the bytes are needed at all.
-    Deploy {
-        /// The hash that the bytes must have.
-        hash: BundleHash,
-        /// How many follow.
-        size: u64,
-    },
-}
-
-/// What comes before the bytes of one object.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum BulkHeader {
-    /// `meta.size` bytes follow.
-    Found(ObjectMeta),
-    /// Nothing follows.
-    Missing,
-    /// Nothing follows; the request was refused.
-    Refused(String),
 }
