@@ -129,6 +129,9 @@ impl Scheduler {
     /// The call may run there, and would start sooner than that.
     fn starts_within(&self, id: CallId, thief: WorkerId, wait_us: u64) -> bool {
         let Some(worker) = self.workers.of(thief) else { return false };
+        if self.avoided_by(id) == Some(thief) {
+            return false;
+        }
         let names_matter = !self.mutated(Mutation::PinsIgnored);
         if !meets(worker, self.calls[id].needs(), names_matter) {
             return false;
@@ -137,6 +140,11 @@ impl Scheduler {
         let there = inputs.at(thief, worker).expected_start_us(self.bandwidth.bytes_per_us());
         let fits = inputs.bytes() <= worker.memory_bytes;
         there < wait_us && (fits || self.mutated(Mutation::TooLargeStolen))
+    }
+
+    /// The worker on which a call asked to run elsewhere.
+    fn avoided_by(&self, id: CallId) -> Option<WorkerId> {
+        self.calls[id].wishes.as_ref().and_then(|wishes| wishes.avoids)
     }
 
     /// Asks busy workers for calls that they were given and have not begun, as many as slots are idle.
@@ -208,6 +216,7 @@ impl Scheduler {
                 (!processing.executing || self.mutated(Mutation::RunningAskedBack))
                     && !processing.withdrawing
                     && self.calls[*id].needs().is_none()
+                    && self.avoided_by(*id).is_none()
                     && !self.actors.is_method(*id)
             })
             .map(|(id, _)| (self.calls[id].priority, id))

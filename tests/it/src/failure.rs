@@ -61,20 +61,23 @@ async fn the_call_that_was_executing_when_workers_died_is_charged_and_no_other()
     let client = grid.client().await;
     let deadly = client.submit(spin::call(u64::MAX)).await.unwrap();
     let others = client.map((0..20).map(fresh::call)).await.unwrap();
-    let mut killed = Vec::new();
+    let mut killed = Vec::<(String, u32)>::new();
     for _ in 0..2 {
         let executing = async || {
             let workers = client.workers().await.unwrap();
             let call = call(&client, deadly.key()).await;
             let on = workers.iter().find(|worker| call.workers.contains(&worker.name))?;
             let executes = call.explanation.contains("executing on");
-            (executes && !killed.contains(&on.name)).then(|| (on.name.clone(), on.pid))
+            // Its successor has the same name.
+            let known = killed.iter().any(|(_, pid)| *pid == on.pid);
+            (executes && !known).then(|| (on.name.clone(), on.pid))
         };
         eventually("it executes", async || executing().await.is_some()).await;
         let (name, pid) = executing().await.unwrap();
         signal("-KILL", u64::from(pid));
-        killed.push(name);
+        killed.push((name, pid));
     }
+    let killed: Vec<_> = killed.into_iter().map(|(name, _)| name).collect();
     let failed = failure(deadly.result().await);
     let FailureKind::KilledWorker { deaths } = &failed.kind else { panic!("{failed}") };
     let named: Vec<_> = deaths.iter().map(|death| death.worker.clone()).collect();

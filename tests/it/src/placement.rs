@@ -99,7 +99,8 @@ async fn resources_are_shared_out_and_can_be_changed_while_the_worker_runs() {
 #[tokio::test]
 async fn inputs_that_fit_no_worker_fail_the_call_with_both_numbers() {
     let mut grid = Parts::start(&[]).await;
-    grid.worker("small", &["--memory-limit=1MiB"]).await;
+    // The process alone holds more.
+    grid.worker("small", &["--memory-limit=1MiB", "--memory-pause=off"]).await;
     grid.deploy(&["noop"]).await;
     let source = grid.client.submit(chunk::call(2usize << 20)).await.unwrap();
     let reader = grid.client.submit(length::call(&source)).await.unwrap();
@@ -109,7 +110,7 @@ async fn inputs_that_fit_no_worker_fail_the_call_with_both_numbers() {
     let words = ["2097152 bytes", "1048576", "--memory-limit"];
     assert!(words.iter().all(|word| failed.message.contains(word)), "{failed}");
     // It is told once a worker is there that could hold them.
-    grid.worker("large", &["--memory-limit=64MiB"]).await;
+    grid.worker("large", &["--memory-limit=64MiB", "--memory-pause=off"]).await;
     grid.client.retry(vec![reader.key()]).await.unwrap();
     eventually("it runs there", async || {
         reader.result().await.is_ok_and(|length| length == 2 << 20)

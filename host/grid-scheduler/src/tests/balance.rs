@@ -1,7 +1,7 @@
 //! Idle workers come to work, and nothing goes to and fro.
 
-use grid_proto::message::{FromWorker, ToWorker};
-use grid_proto::{Amount, Attempt, CallSpec, Key, Pins, WorkerId};
+use grid_proto::message::{FromWorker, Outcome, ToWorker};
+use grid_proto::{Amount, Attempt, CallSpec, Key, Pins, Spent, WorkerId};
 
 use super::grid::{ANN, Grid, Out, call, key};
 use crate::{Action, Config, Event, Now};
@@ -208,4 +208,31 @@ fn what_would_come_back_is_not_asked_back() {
             assert_eq!(out.placed(), [(11, 3, 1)]);
         }
     }
+}
+
+#[test]
+fn what_asked_to_run_elsewhere_is_not_brought_back() {
+    let mut grid = Grid::new();
+    grid.worker(10, 1);
+    grid.worker(11, 1);
+    let calls: Vec<_> = (0..10).map(|number| call(number, &[])).collect();
+    let wanted: Vec<_> = (0..10).map(key).collect();
+    let mut placed = grid.submit(ANN, &calls, &wanted).placed();
+    let mut moved = Vec::new();
+    while let Some(at) = placed.iter().position(|(worker, ..)| *worker == 10) {
+        let (_, number, attempt) = placed.remove(at);
+        assert!(!moved.contains(&number), "{number} is back");
+        moved.push(number);
+        let (key, attempt) = (key(number), Attempt(attempt));
+        let (outcome, spent) = (Outcome::Reschedule, Spent::default());
+        let out = grid.hear(10, FromWorker::Finished { key, attempt, outcome, spent });
+        placed.extend(out.placed());
+        for action in out.0 {
+            if let Action::ToWorker(_, ToWorker::Withdraw(attempts)) = action {
+                let named = |(key, _): &(Key, Attempt)| moved.contains(&super::grid::number(*key));
+                assert!(!attempts.iter().any(named), "{attempts:?} of {moved:?}");
+            }
+        }
+    }
+    assert!(moved.len() >= 5, "{moved:?}");
 }
