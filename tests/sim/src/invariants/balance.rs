@@ -1,5 +1,5 @@
 //! What is asked back of a worker has not begun there, is the last in the order of its task's calls
-//! that may run anywhere, and does not come back to it again and again.
+//! that may run anywhere and did not ask for it, and does not come back to it again and again.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +67,9 @@ impl Invariants {
         let mut last_kept = BTreeMap::<TaskId, Priority>::new();
         for ((_, key, attempt), given) in self.hands.of(worker) {
             let idle = !given.started && !given.waits && !given.asked_back;
-            if given.plain && idle && !asked(key, attempt) {
+            // What asked to run elsewhere stays where it was brought.
+            let settled = self.elsewhere.has_asked(key);
+            if given.plain && idle && !settled && !asked(key, attempt) {
                 let last = last_kept.entry(given.task).or_insert(given.priority);
                 *last = (*last).max(given.priority);
             }

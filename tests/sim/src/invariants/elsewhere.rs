@@ -20,6 +20,11 @@ pub(crate) struct Elsewhere {
 }
 
 impl Elsewhere {
+    /// The call asked to run elsewhere, in this life or an earlier one.
+    pub(super) fn has_asked(&self, key: &Key) -> bool {
+        self.asks.contains_key(key)
+    }
+
     /// Who lets go of a call may end it; when it is wanted anew it may run anywhere.
     pub(crate) fn on_client(&mut self, message: &FromClient) {
         if !matches!(message, FromClient::Submit(_) | FromClient::Query { .. }) {
