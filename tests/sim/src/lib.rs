@@ -37,8 +37,8 @@
 //! ```
 //!
 //! The checks are checked themselves: `grid_scheduler::Mutation` lists mistakes that the feature
-//! `mutations` puts into the machine, one at a time, and `tests/mutations.rs` wants one of
-//! the first two hundred runs to find each. `cargo xtask test` switches the feature on; an installed `grid` is built without it.
+//! `mutations` puts into the machine, one at a time, and `tests/mutations.rs` wants a run that finds
+//! each. `cargo xtask test` switches the feature on; an installed `grid` is built without it.
 //!
 //! Seeds that found a mistake are kept in `seeds.txt`, each with what it found; tests run them and
 //! the first two hundred. What a seed does changes with the simulator, so a mistake that matters gets
