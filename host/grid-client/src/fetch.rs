@@ -72,14 +72,7 @@ async fn from_one(
     meta: ObjectMeta,
     address: &str,
 ) -> Result<Value, NetError> {
-    let connection = match link.peer(address) {
-        Some(connection) => connection,
-        None => {
-            let connection = link.connect(address).await?;
-            link.set_peer(address, Some(connection.clone()));
-            connection
-        }
-    };
+    let connection = link.worker(address).await?;
     let (mut send, mut recv) = Link::bulk(&connection, &BulkRequest::Objects(vec![key])).await?;
     send.finish().await?;
     match recv.recv::<BulkHeader>().await? {

@@ -35,8 +35,10 @@ mod hearing;
 mod io;
 mod link;
 mod plan;
+mod scatter;
 mod slot;
 mod submit;
+mod upload;
 mod value;
 
 pub use actor::Actor;
@@ -46,5 +48,6 @@ pub use deploy::Deployed;
 pub use error::ClientError;
 pub use future::Future;
 pub use plan::RawCall;
+pub use scatter::Scattering;
 
 pub use grid_proto as proto;

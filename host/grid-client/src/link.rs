@@ -282,7 +282,17 @@ impl Link {
         }
     }
 
-    pub(crate) fn peer(&self, address: &str) -> Option<Connection> {
+    /// The connection to a worker.
+    pub(crate) async fn worker(&self, address: &str) -> Result<Connection, NetError> {
+        if let Some(connection) = self.peer(address) {
+            return Ok(connection);
+        }
+        let connection = self.connect(address).await?;
+        self.set_peer(address, Some(connection.clone()));
+        Ok(connection)
+    }
+
+    fn peer(&self, address: &str) -> Option<Connection> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).get(address).cloned()
     }
 

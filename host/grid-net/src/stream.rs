@@ -128,13 +128,17 @@ impl RecvStream {
     /// # Errors
     /// When the stream ends before.
     pub async fn recv_bytes(&mut self, size: usize) -> Result<Vec<u8>, NetError> {
-        // As above: memory follows what really arrives.
-        let mut bytes = Vec::with_capacity(size.min(1 << 20));
+        let mut bytes = Vec::new();
         let mut limited = (&mut self.inner).take(size as u64);
-        while limited.read_buf(&mut bytes).await? > 0 {}
-        if bytes.len() < size {
-            let length = bytes.len();
-            return Err(NetError::Closed(format!("{length} of {size} bytes arrived")));
+        while bytes.len() < size {
+            if bytes.len() == bytes.capacity() {
+                // As above: memory follows what really arrives, and is never more than all of it.
+                bytes.reserve_exact((size - bytes.len()).min(bytes.len().max(1 << 20)));
+            }
+            if limited.read_buf(&mut bytes).await? == 0 {
+                let length = bytes.len();
+                return Err(NetError::Closed(format!("{length} of {size} bytes arrived")));
+            }
         }
         Ok(bytes)
     }

@@ -43,7 +43,11 @@ fn check_arguments(task: &str, args: &[Arg]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_pins(pins: &Pins) -> Result<(), Refusal> {
+/// Verifies names that say where a call may run or data may go.
+///
+/// # Errors
+/// None, too many, or one that is too long.
+pub fn check_pins(pins: &Pins) -> Result<(), Refusal> {
     if pins.any_of.is_empty() {
         return refuse("a call is pinned to no worker, host or label: name one".to_owned());
     }

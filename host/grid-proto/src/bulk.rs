@@ -20,6 +20,10 @@ pub enum BulkRequest {
         /// How many follow.
         size: u64,
     },
+    /// The opener brings these objects, each under [`Key::of_data`], at most
+    /// [`ITEMS_MAX`](crate::data::ITEMS_MAX) of them: their bytes follow, in this order. The answer is
+    /// a header for each, as soon as it is kept. To a worker.
+    Put(Vec<(Key, ObjectMeta)>),
 }
 
 /// What comes before the bytes of one object.

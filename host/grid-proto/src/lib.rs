@@ -12,6 +12,7 @@ mod bulk;
 pub mod bundle;
 pub mod call;
 pub mod coordination;
+pub mod data;
 pub mod failure;
 pub mod frame;
 pub mod id;
@@ -19,6 +20,7 @@ pub mod limits;
 pub mod message;
 pub mod order;
 pub mod pieces;
+mod refusal;
 pub mod report;
 pub mod shape;
 pub mod value;
@@ -34,7 +36,7 @@ pub use report::Spent;
 pub use value::{Codec, ObjectMeta, Value};
 
 /// Both ends of a link must speak the same version; it changes with every change of a message.
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,8 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::bundle::{BundleDescription, TaskLimits};
 use crate::call::{Amount, Arg, CallSpec, Instance, Priority, TaskRef};
-use crate::coordination::{Coordinated, NamedKind, Operation, TopicMessage};
+use crate::coordination::{Coordinated, Operation, TopicMessage};
+use crate::data::{Holding, Home, Scattering, Whereabouts};
 use crate::failure::Failure;
 use crate::id::{Attempt, BundleHash, Key, RequestId, TaskId, WorkerId};
 use crate::report::{
@@ -17,6 +18,7 @@ use crate::report::{
 use crate::value::{ObjectMeta, Value};
 
 pub use crate::bulk::{BulkHeader, BulkRequest};
+pub use crate::refusal::Refusal;
 
 /// Output of a call that is told to whoever wants its result; the rest stays where it ran.
 pub const OUTPUT_TOLD_BYTES_MAX: usize = 8 << 10;
@@ -48,6 +50,8 @@ pub enum FromClient {
     Took(RequestId),
     /// The client neither waits for an answer to this request nor wants its items any more.
     Abandon(RequestId),
+    /// The client brings values; answered by `Scattered`.
+    Scatter(Scattering),
     /// The client's last future on each of these is gone.
     Release(Vec<Key>),
     /// Drop this client's interest, or with `force` everybody's; what nobody wants then is stopped.
@@ -120,6 +124,15 @@ pub enum Query {
     Story {
         /// Prefix of the key, at least four digits.
         prefix: String,
+    },
+    /// Where these objects are; at most [`ITEMS_MAX`](crate::data::ITEMS_MAX).
+    WhoHas(Vec<Key>),
+    /// What a worker has, or each of them.
+    HasWhat {
+        /// Its name; none for all.
+        worker: Option<String>,
+        /// List at most so many objects of each.
+        count_max: u32,
     },
     /// From now on this worker offers these abstract resources. Answered by the workers.
     SetResources {
@@ -213,114 +226,6 @@ pub struct Holder {
     pub address: String,
 }
 
-/// Why a request was refused.
-#[derive(
-    Archive, Serialize, Deserialize, serde::Serialize, Clone, PartialEq, Eq, Debug, thiserror::Error,
-)]
-#[serde(rename_all = "kebab-case", tag = "refusal")]
-pub enum Refusal {
-    /// No such bundle.
-    #[error("bundle `{bundle}` is not on this grid; `grid bundles` lists what is")]
-    UnknownBundle {
-        /// As it was asked for.
-        bundle: String,
-    },
-    /// No such task.
-    #[error("bundle `{bundle}` has no task `{task}`; it has {known}")]
-    UnknownTask {
-        /// The bundle.
-        bundle: String,
-        /// As it was asked for.
-        task: String,
-        /// What there is.
-        known: String,
-    },
-    /// No such call.
-    #[error("key `{key}` is not known to the grid: never submitted, or released")]
-    UnknownKey {
-        /// As it was asked for.
-        key: String,
-    },
-    /// Wrong number or type of arguments.
-    #[error("{message}")]
-    BadArguments {
-        /// What is wrong.
-        message: String,
-    },
-    /// The same key was submitted before with another recipe.
-    #[error("key `{key}` is taken by another recipe: {known}; this one is {new}")]
-    KeyClash {
-        /// The key.
-        key: Key,
-        /// What the grid has.
-        known: String,
-        /// What was submitted.
-        new: String,
-    },
-    /// The submission breaks a rule.
-    #[error("{message}")]
-    BadSubmission {
-        /// Which rule, and what to do.
-        message: String,
-    },
-    /// The bytes are not a bundle that can run here.
-    #[error("not a bundle that this grid can run: {message}")]
-    BadBundle {
-        /// Why not.
-        message: String,
-    },
-    /// The name points to another bundle.
-    #[error(
-        "`{label}` is already bundle {known}, and this is {new}: raise the version, or deploy with `--replace`"
-    )]
-    NameTaken {
-        /// `name@version`.
-        label: String,
-        /// What it points to.
-        known: BundleHash,
-        /// What was deployed.
-        new: BundleHash,
-    },
-    /// Nothing has this name.
-    #[error("no {kind} is named `{name}`; `grid {kind} list` shows what there is")]
-    UnknownName {
-        /// What was looked for.
-        kind: NamedKind,
-        /// As it was asked for.
-        name: String,
-    },
-    /// Something has this name.
-    #[error("there is a {kind} `{name}` already: unpublish it first, or publish with `override`")]
-    NameExists {
-        /// What it is.
-        kind: NamedKind,
-        /// Its name.
-        name: String,
-    },
-    /// The lease is not, or is no longer, this client's.
-    #[error(
-        "this client does not hold {kind} `{name}`: never acquired, released, or not renewed in time"
-    )]
-    NotHeld {
-        /// A lock or a semaphore.
-        kind: NamedKind,
-        /// Its name.
-        name: String,
-    },
-    /// A bound of what is shared by name.
-    #[error("{message}")]
-    OverBound {
-        /// Which, and what to do.
-        message: String,
-    },
-    /// The grid cannot do this now.
-    #[error("{message}")]
-    Unavailable {
-        /// Why, and what to do.
-        message: String,
-    },
-}
-
 /// An answer to a question or an operation.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub enum Answer {
@@ -346,6 +251,12 @@ pub enum Answer {
     Coordinated(Coordinated),
     /// To `Retry`: the calls that start over.
     Retried(Vec<Key>),
+    /// To `Scatter`: where each value goes, in order.
+    Scattered(Vec<Home>),
+    /// To `WhoHas`, in order.
+    WhoHas(Vec<Whereabouts>),
+    /// To `HasWhat`, by name.
+    HasWhat(Vec<Holding>),
     /// To anything.
     Refused(Refusal),
 }
@@ -389,7 +300,7 @@ pub enum FromWorker {
         /// Input, and the worker that did not have it or did not answer.
         missing: Vec<(Key, WorkerId)>,
     },
-    /// Copies that were fetched and are kept.
+    /// Copies that were fetched, or brought by a client, and are kept.
     Holds(Vec<Key>),
     /// What a bundle says of itself, or why it cannot run.
     Inspected {

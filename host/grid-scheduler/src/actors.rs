@@ -123,7 +123,7 @@ impl Actors {
                 actor.current = Some(id);
                 return;
             }
-            State::Released | State::Memory { .. } | State::Erred(_) => {
+            State::Released | State::Arriving(_) | State::Memory { .. } | State::Erred(_) => {
                 if let Some(line) = actor.lines.get_mut(caller) {
                     line.remove(&(*number, id));
                     if line.is_empty() {

@@ -26,6 +26,8 @@ impl Scheduler {
                 Answer::Calls(self.call_infos(&prefix, state.as_deref(), count_max))
             }
             Query::Story { prefix } => self.story_of(&prefix),
+            Query::WhoHas(keys) => self.who_has(&keys),
+            Query::HasWhat { worker, count_max } => self.has_what(worker.as_deref(), count_max),
             Query::SetResources { worker, resources } => self.on_set_resources(&worker, resources),
             Query::Quarantine => Answer::Quarantine(self.quarantined()),
             Query::ClearQuarantine { task } => match self.clear_quarantine(task.as_deref()) {
@@ -163,6 +165,9 @@ impl Scheduler {
                 (holders.iter().filter_map(name).collect(), Some(meta.size), None)
             }
             State::Erred(failure) => (Vec::new(), None, Some(failure.as_ref().clone())),
+            State::Arriving(arrival) => {
+                (name(&arrival.home).into_iter().collect(), Some(arrival.meta.size), None)
+            }
             State::Released | State::Waiting { .. } | State::Queued { .. } => {
                 (Vec::new(), None, None)
             }

@@ -8,6 +8,7 @@ use grid_proto::{
 };
 use smallvec::SmallVec;
 
+use crate::data::Arrival;
 use crate::dependents::Dependents;
 
 /// A call's place in the arena.
@@ -91,6 +92,8 @@ impl Needs {
 pub(crate) enum State {
     /// Known for its dependents' sake, or about to start or to be forgotten.
     Released,
+    /// Clients are bringing it to a worker.
+    Arriving(Box<Arrival>),
     /// Some inputs are not in memory.
     Waiting { missing: u32 },
     /// All inputs are in memory; it is held back until a worker has room.
@@ -131,6 +134,7 @@ impl State {
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Released => "released",
+            Self::Arriving(_) => "arriving",
             Self::Waiting { .. } => "waiting",
             Self::Queued { at: Queue::Nowhere, .. } => "no-worker",
             Self::Queued { .. } => "queued",
@@ -142,10 +146,13 @@ impl State {
 }
 
 impl Call {
-    /// It needs its inputs' results.
+    /// It needs its inputs' results, or is on its way without any.
     pub(crate) fn is_active(&self) -> bool {
         match self.state {
-            State::Waiting { .. } | State::Queued { .. } | State::Processing(_) => true,
+            State::Arriving(_)
+            | State::Waiting { .. }
+            | State::Queued { .. }
+            | State::Processing(_) => true,
             State::Released | State::Memory { .. } | State::Erred(_) => false,
         }
     }

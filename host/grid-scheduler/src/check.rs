@@ -145,6 +145,12 @@ impl Scheduler {
                 let kept = kept || call.is_wanted() || self.to_release.contains(&id);
                 ensure(kept, "nobody could ever need it")?;
             }
+            State::Arriving(arrival) => {
+                let hold = arrival.bringers.iter().all(|client| call.clients.contains(client));
+                ensure(hold, "a client brings it and holds no future on it")?;
+                let brought = !arrival.bringers.is_empty() || self.to_release.contains(&id);
+                ensure(brought, "nobody brings it")?;
+            }
             State::Waiting { missing: counted } => {
                 ensure(*counted as usize == missing, "missing inputs are miscounted")?;
                 ensure(missing > 0, "it waits for nothing")?;

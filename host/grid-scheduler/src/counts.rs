@@ -6,14 +6,14 @@ use grid_proto::TaskId;
 use crate::call::{Queue, State};
 
 /// The states that are counted apart.
-const KINDS: usize = 7;
+const KINDS: usize = 8;
 
 /// Calls of one task by the kind of their state.
 pub(crate) type ByKind = [u64; KINDS];
 
 /// Labels by kind; calls that any worker may run are `queued`, unless there is none.
 pub(crate) const LABELS: [&str; KINDS] =
-    ["released", "waiting", "queued", "no-worker", "processing", "memory", "erred"];
+    ["released", "waiting", "queued", "no-worker", "processing", "memory", "erred", "arriving"];
 
 /// The kind of calls that are released.
 pub(crate) const RELEASED: usize = 0;
@@ -77,5 +77,6 @@ pub(crate) fn kind(state: &State) -> usize {
         State::Processing(_) => 4,
         State::Memory { .. } => 5,
         State::Erred(_) => 6,
+        State::Arriving(_) => 7,
     }
 }

@@ -1,6 +1,7 @@
 //! Why a call is where it is, in a sentence, from the state alone.
 
 use crate::call::{Call, CallId, Needs, Queue, State};
+use crate::data::Arrival;
 use crate::machine::Scheduler;
 
 /// Calls ahead of one that are counted.
@@ -16,6 +17,7 @@ impl Scheduler {
             }
             State::Memory { .. } if self.actors.is_actor(id) => self.explain_actor(id),
             State::Released => "kept because others may need it computed again".to_owned(),
+            State::Arriving(arrival) => self.explain_arrival(arrival),
             State::Waiting { missing } => self.explain_waiting(call, *missing),
             State::Queued { .. } if self.workers.is_empty() => "no worker is connected".to_owned(),
             State::Queued { at, .. } => self.explain_queued(id, call, *at),
@@ -47,6 +49,14 @@ impl Scheduler {
                 _ => failure.to_string(),
             },
         }
+    }
+
+    fn explain_arrival(&self, arrival: &Arrival) -> String {
+        let name = self.workers.of(arrival.home).map(|worker| worker.name.as_str());
+        let home =
+            name.map_or_else(|| "a worker that is gone".to_owned(), |name| format!("`{name}`"));
+        let size = arrival.meta.size;
+        format!("{} clients are bringing its {size} bytes to {home}", arrival.bringers.len())
     }
 
     fn explain_waiting(&self, call: &Call, missing: u32) -> String {

@@ -66,7 +66,7 @@ impl Scheduler {
         ensure(known, "an input is forgotten")?;
         let missing = self.missing_of(id, call);
         match &call.state {
-            State::Released | State::Erred(_) => Ok(()),
+            State::Released | State::Arriving(_) | State::Erred(_) => Ok(()),
             State::Waiting { missing: counted } => {
                 ensure(*counted as usize == missing, "missing inputs are miscounted")?;
                 ensure(missing > 0, "it waits for nothing")

@@ -31,7 +31,10 @@ impl Scheduler {
             State::Released => self.activate(id),
             _ if self.mutated(Mutation::LateClientNotTold) => {}
             State::Memory { .. } | State::Erred(_) => self.announce_to(client, id, None),
-            State::Waiting { .. } | State::Queued { .. } | State::Processing(_) => {}
+            State::Arriving(_)
+            | State::Waiting { .. }
+            | State::Queued { .. }
+            | State::Processing(_) => {}
         }
     }
 
@@ -42,6 +45,7 @@ impl Scheduler {
         if !self.calls.contains(id) {
             return false;
         }
+        self.stop_bringing(client, id);
         let clients = &mut self.calls[id].clients;
         let before = clients.len();
         clients.retain(|other| *other != client);

@@ -10,6 +10,9 @@
 //!                                                                          erred
 //! ```
 //!
+//! Data that a client brings is a call that nobody computes: arriving until a worker has it, then in
+//! memory, erred when its last copy is gone (`data.rs`).
+//!
 //! The host calls five methods: [`Scheduler::handle`] with an event, [`Scheduler::flush`] once per
 //! batch of events (one placement round), [`Scheduler::poll_action`] until it is empty,
 //! [`Scheduler::poll_timeout`] and [`Scheduler::handle_timeout`]. The server, the simulator and the
@@ -48,6 +51,7 @@ mod client;
 mod config;
 mod coordination;
 mod counts;
+mod data;
 mod dependents;
 mod dump;
 mod event;
@@ -74,6 +78,7 @@ mod story;
 mod submit;
 mod task;
 mod unread;
+mod whereabouts;
 mod worker;
 mod workers;
 

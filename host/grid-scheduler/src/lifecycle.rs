@@ -93,7 +93,7 @@ impl Scheduler {
             // A failure further up has settled it meanwhile, or nobody wants it any more.
             return;
         }
-        if self.actors.is_over(id) {
+        if self.actors.is_over(id) || self.is_data(id) {
             return self.fail_for_good(id);
         }
         for input in self.calls[id].dependencies.clone() {
@@ -111,7 +111,8 @@ impl Scheduler {
             match &self.calls[input].state {
                 State::Erred(failure) => failed = Some(Arc::clone(failure)),
                 State::Released => self.to_start.push(input),
-                State::Waiting { .. }
+                State::Arriving(_)
+                | State::Waiting { .. }
                 | State::Queued { .. }
                 | State::Processing(_)
                 | State::Memory { .. } => {}
@@ -222,7 +223,13 @@ impl Scheduler {
 
     /// Stops, frees and forgets a call that nobody wants; its inputs follow in this turn or the next.
     pub(crate) fn release_unwanted(&mut self, id: CallId) {
-        if !self.calls.contains(id) || self.is_wanted(id) || self.actors.is_needed(id) {
+        if !self.calls.contains(id) {
+            return;
+        }
+        if self.is_wanted(id) || self.actors.is_needed(id) {
+            if self.is_abandoned(id) {
+                self.fail_for_good(id);
+            }
             return;
         }
         let was_active = self.calls[id].is_active();
@@ -268,7 +275,7 @@ impl Scheduler {
             State::Queued { .. } => self.dequeue(id),
             State::Memory { .. } => self.free(id, key),
             State::Released => return self.actors.on_state(id, &State::Released),
-            State::Waiting { .. } | State::Erred(_) => {}
+            State::Arriving(_) | State::Waiting { .. } | State::Erred(_) => {}
         }
         self.set_state(id, State::Released);
     }

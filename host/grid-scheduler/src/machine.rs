@@ -235,6 +235,7 @@ impl Scheduler {
             FromClient::Coordinate { request, operation } => {
                 self.on_coordinate(id, request, operation);
             }
+            FromClient::Scatter(scattering) => self.on_scatter(id, scattering),
             FromClient::Took(request) => self.on_took(id, request),
             FromClient::Abandon(request) => self.on_abandon(id, request),
             FromClient::Release(keys) => self.on_release(id, &keys),
@@ -353,6 +354,7 @@ impl Scheduler {
                 backlog: Backlog::default(),
                 holds: BTreeSet::new(),
                 held_bytes: 0,
+                credit: 0,
                 seen: self.now,
                 resident_bytes: 0,
                 memory: MemoryUse::default(),
@@ -414,6 +416,7 @@ impl Scheduler {
                 ToClient::Failed { key: call.key, failure: failure.as_ref().clone() }
             }
             State::Released
+            | State::Arriving(_)
             | State::Waiting { .. }
             | State::Queued { .. }
             | State::Processing(_) => return,

@@ -119,6 +119,10 @@ mutations! {
     ClearForgotten,
     /// Calls in a task's quarantine may still be stolen.
     StolenFromQuarantine,
+    /// Data is brought to workers that are paused.
+    BroughtToPaused,
+    /// Data that nobody brings any more is awaited.
+    AbandonedAwaited,
     /// What a worker offers from now on is not noted.
     ResourcesNotSet,
     /// What is held back for a worker stays there, though it offers something else from now on.

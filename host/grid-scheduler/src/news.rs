@@ -139,6 +139,7 @@ impl Scheduler {
             (
                 State::Queued { .. }
                 | State::Released
+                | State::Arriving(_)
                 | State::Processing(_)
                 | State::Memory { .. }
                 | State::Erred(_),

@@ -122,6 +122,7 @@ impl Scheduler {
         let expected = self.calls.find(&key).is_some_and(|id| match &self.calls[id].state {
             State::Memory { holders, .. } => holders.contains(&worker),
             State::Processing(processing) => processing.worker == worker,
+            State::Arriving(arrival) => arrival.home == worker,
             State::Released | State::Waiting { .. } | State::Queued { .. } | State::Erred(_) => {
                 false
             }
@@ -140,6 +141,7 @@ impl Scheduler {
             match self.calls.find(key) {
                 Some(_) if self.mutated(Mutation::CopyForgotten) => {}
                 Some(id) if self.calls[id].in_memory() => self.add_holder(id, worker),
+                Some(id) if self.complete_arrival(id, worker) => {}
                 _ => self.free_stray(worker, *key),
             }
         }
@@ -147,7 +149,7 @@ impl Scheduler {
 
     /// A worker that comes back brings a result along. Says whether it is of use.
     pub(crate) fn adopt_replica(&mut self, worker: WorkerId, key: Key, meta: ObjectMeta) -> bool {
-        let Some(id) = self.calls.find(&key).filter(|id| !self.happens_once(*id)) else {
+        let Some(id) = self.calls.find(&key).filter(|id| !self.ran_once(*id)) else {
             return false;
         };
         match &self.calls[id].state {
@@ -158,6 +160,7 @@ impl Scheduler {
                 }
                 same
             }
+            State::Arriving(arrival) => arrival.meta == meta && self.complete_arrival(id, worker),
             State::Waiting { .. } | State::Queued { .. } => {
                 self.complete(id, worker, meta, None);
                 true

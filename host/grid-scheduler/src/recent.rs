@@ -98,6 +98,10 @@ fn about_client(message: &FromClient) -> About {
             let key = piece.calls.first().map(|spec| spec.key);
             About { key, attempt: None, calls: piece.calls.len() }
         }
+        FromClient::Scatter(scattering) => {
+            let key = scattering.items.first().map(|(key, _)| *key);
+            About { key, attempt: None, calls: scattering.items.len() }
+        }
         FromClient::Retry { keys, .. }
         | FromClient::Release(keys)
         | FromClient::Cancel { keys, .. }

@@ -50,6 +50,7 @@ impl Story {
         let worker = match state {
             State::Queued { at: Queue::Of(worker), .. } => Some(*worker),
             State::Processing(processing) => Some(processing.worker),
+            State::Arriving(arrival) => Some(arrival.home),
             _ => None,
         };
         let kind = u8::try_from(counts::kind(state)).unwrap_or_default();
@@ -100,6 +101,7 @@ impl Cause {
             FromClient::Coordinate { .. } | FromClient::Took(_) | FromClient::Abandon(_) => {
                 "coordination"
             }
+            FromClient::Scatter(_) => "scatter",
             FromClient::Release(_) => "release",
             FromClient::Cancel { .. } => "cancel",
             FromClient::Locate { .. } => "asked where the result is",

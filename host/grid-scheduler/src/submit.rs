@@ -343,7 +343,7 @@ impl Scheduler {
         call.args.iter().map(|arg| arg.to_arg(key_of)).collect()
     }
 
-    fn recipe(&self, task: TaskId, args: &[Arg]) -> String {
+    pub(crate) fn recipe(&self, task: TaskId, args: &[Arg]) -> String {
         let args: Vec<_> = args
             .iter()
             .map(|arg| match arg {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use grid_proto::message::TaskDefinition;
 use grid_proto::report::TaskCounts;
-use grid_proto::{BundleHash, Failure, Spent, TaskDescription, TaskId};
+use grid_proto::{BundleHash, Failure, Spent, TaskDescription, TaskId, TaskLimits};
 
 use crate::quarantine::Strikes;
 
@@ -13,6 +13,9 @@ const UNKNOWN_DURATION_US: u64 = 5_000;
 /// Nothing is expected to take longer than an hour: sums over all calls stay small, whatever workers
 /// report.
 const EXPECTED_US_MAX: u64 = 3_600_000_000;
+
+/// The name of what clients bring, among the tasks.
+const DATA: &str = "data";
 
 #[derive(Debug)]
 pub(crate) struct Task {
@@ -60,6 +63,7 @@ impl Task {
 pub(crate) struct Tasks {
     list: Vec<Task>,
     ids: BTreeMap<(BundleHash, u32), TaskId>,
+    data: Option<TaskId>,
 }
 
 impl Tasks {
@@ -97,6 +101,37 @@ impl Tasks {
             });
             id
         })
+    }
+
+    /// What stands for a task where a client brought the data.
+    pub(crate) fn data(&mut self) -> TaskId {
+        *self.data.get_or_insert_with(|| {
+            let id = TaskId(u32::try_from(self.list.len()).expect("tasks are bounded by bundles"));
+            let counts = TaskCounts { task: DATA.to_owned(), ..TaskCounts::default() };
+            self.list.push(Task {
+                definition: TaskDefinition {
+                    id,
+                    bundle: BundleHash([0; 32]),
+                    bundle_name: String::new(),
+                    index: 0,
+                    name: DATA.to_owned(),
+                    limits: TaskLimits::default(),
+                    reads: Vec::new(),
+                    writes: Vec::new(),
+                },
+                label: DATA.to_owned(),
+                retries: 0,
+                strikes: Strikes::default(),
+                duration_us: None,
+                counts,
+                failures: BTreeMap::new(),
+            });
+            id
+        })
+    }
+
+    pub(crate) fn is_data(&self, id: TaskId) -> bool {
+        self.data == Some(id)
     }
 
     pub(crate) fn of(&self, id: TaskId) -> &Task {

@@ -5,6 +5,7 @@ mod bad_input;
 mod balance;
 mod coordination;
 mod crowds;
+mod data;
 mod deploy;
 mod fault;
 mod grid;

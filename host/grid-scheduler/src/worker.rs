@@ -43,6 +43,8 @@ pub(crate) struct Worker {
     /// Calls whose results it holds.
     pub(crate) holds: BTreeSet<CallId>,
     pub(crate) held_bytes: u64,
+    /// Its claim on the data that clients bring next, see `data.rs`.
+    pub(crate) credit: i64,
     pub(crate) seen: Now,
     pub(crate) resident_bytes: u64,
     pub(crate) memory: MemoryUse,

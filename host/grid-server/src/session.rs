@@ -86,6 +86,7 @@ fn parts(batch: Vec<FromClient>) -> Vec<Vec<FromClient>> {
     for message in batch.into_iter().flat_map(pieces) {
         weight += match &message {
             FromClient::Submit(piece) => piece.weight(),
+            FromClient::Scatter(scattering) => scattering.items.len().max(1),
             FromClient::Release(keys)
             | FromClient::Cancel { keys, .. }
             | FromClient::Retry { keys, .. } => keys.len().max(1),

@@ -364,12 +364,7 @@ impl Agent {
             }
             self.held.insert(*key, None);
             kept.push(*key);
-            for call in calls {
-                if let Some(job) = self.jobs.get_mut(&call) {
-                    job.needs.inputs.remove(key);
-                    self.ready_if_complete(call);
-                }
-            }
+            self.complete_inputs(key, calls);
         }
         if !kept.is_empty() {
             self.actions.push_back(Action::Send(FromWorker::Holds(kept)));
@@ -378,6 +373,16 @@ impl Agent {
             self.fetches.failed(*key, from);
         }
         self.fetches.peer_idle(from);
+    }
+
+    /// Calls that waited for this object have it now.
+    fn complete_inputs(&mut self, key: &Key, calls: BTreeSet<Key>) {
+        for call in calls {
+            if let Some(job) = self.jobs.get_mut(&call) {
+                job.needs.inputs.remove(key);
+                self.ready_if_complete(call);
+            }
+        }
     }
 
     fn ready_if_complete(&mut self, key: Key) {

@@ -17,6 +17,7 @@ use grid_store::{Object, Store};
 use tokio::sync::mpsc;
 
 use crate::agent::{Action, Agent, Execution};
+use crate::brought::{Brought, Taking};
 use crate::bundles::{self, Loaded};
 use crate::config::WorkerConfig;
 use crate::error::WorkerError;
@@ -41,6 +42,8 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const MEMORY_EVERY: Duration = Duration::from_millis(100);
 /// Objects that turned out to be lost and that the driver has not heard of yet.
 const LOST_MAX: usize = 64;
+/// Batches of what clients bring and the driver has not kept yet; then they wait.
+const BROUGHT_MAX: usize = 16;
 /// Calls that run longer than this are reported as executing.
 const STARTED_AFTER: Duration = Duration::from_millis(10);
 /// How long the scheduler may take to hear that this worker leaves.
@@ -76,6 +79,8 @@ pub struct Worker {
     done: mpsc::Receiver<Done>,
     lost: mpsc::Receiver<Key>,
     loser: mpsc::Sender<Key>,
+    brought: mpsc::Receiver<Brought>,
+    keeper: mpsc::Sender<Brought>,
     answers: mpsc::Receiver<Answer>,
     answered: mpsc::Sender<Answer>,
 }
@@ -112,6 +117,7 @@ impl Worker {
         let (line, said) = mpsc::channel(SAID_MAX);
         let (answered, answers) = mpsc::channel(ANSWERS_MAX);
         let (loser, lost) = mpsc::channel(LOST_MAX);
+        let (keeper, brought) = mpsc::channel(BROUGHT_MAX);
         Ok(Self {
             agent: Agent::new(config.slots, waiting_max),
             peers: Peers::new(endpoint.clone(), incoming.clone()),
@@ -134,6 +140,8 @@ impl Worker {
             done,
             lost,
             loser,
+            brought,
+            keeper,
             answers,
             answered,
         })
@@ -146,7 +154,12 @@ impl Worker {
     /// When the scheduler cannot be reached at first, speaks another version or refuses this
     /// worker.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
-        let serving = Serving { store: self.store.clone(), lost: self.loser.clone() };
+        let taking = Taking {
+            incoming: self.incoming.clone(),
+            bytes_max: self.config.memory.inputs_bytes_max(),
+            keeper: self.keeper.clone(),
+        };
+        let serving = Serving { store: self.store.clone(), lost: self.loser.clone(), taking };
         let serving = tokio::spawn(serve(self.endpoint.clone(), serving));
         let result = tokio::select! {
             result = self.work() => result,
@@ -244,6 +257,7 @@ impl Worker {
                 Some(said) = self.said.recv() => self.on_said(said),
                 Some(answer) = self.answers.recv() => self.on_answer(answer, link),
                 Some(key) = self.lost.recv() => self.agent.on_lost(&[key]),
+                Some(brought) = self.brought.recv() => self.on_brought(brought),
                 _ = memory.tick() => self.look_at_memory(),
                 _ = heartbeat.tick() => self.send_heartbeat(link),
                 _ = look.tick(), if busy => {
@@ -437,7 +451,7 @@ impl Worker {
 
     fn on_fetched(&mut self, fetched: Fetched) {
         let Fetched { from, objects, mut failed, took } = fetched;
-        self.fetched.0 += objects.iter().map(|(_, arrived)| arrived.size()).sum::<u64>();
+        self.fetched.0 += objects.iter().map(|(_, arrived)| arrived.meta().size).sum::<u64>();
         self.fetched.1 += u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let mut got = Vec::with_capacity(objects.len());
         for (key, arrived) in objects {
@@ -447,6 +461,22 @@ impl Worker {
             }
         }
         self.agent.on_fetched(from, &got, &failed);
+    }
+
+    fn on_brought(&mut self, brought: Brought) {
+        let Brought { objects, kept } = brought;
+        let mut here = Vec::with_capacity(objects.len());
+        let mut each = Vec::with_capacity(objects.len());
+        for (key, arrived) in objects {
+            let keeps = self.incoming.keep(key, arrived);
+            each.push(keeps);
+            if keeps {
+                here.push(key);
+            }
+        }
+        self.agent.on_brought(&here);
+        // Whoever brought it may be gone.
+        let _ = kept.send(each);
     }
 
     fn open_session(&mut self, execution: &Execution) -> Arc<Session> {

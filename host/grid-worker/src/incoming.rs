@@ -123,10 +123,10 @@ impl Incoming {
 }
 
 impl Arrived {
-    pub(crate) fn size(&self) -> u64 {
+    pub(crate) fn meta(&self) -> ObjectMeta {
         match self {
-            Self::Object(object) => object.meta.size,
-            Self::File(receiver) => receiver.meta().size,
+            Self::Object(object) => object.meta,
+            Self::File(receiver) => receiver.meta(),
         }
     }
 }

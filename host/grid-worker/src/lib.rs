@@ -16,6 +16,7 @@
 //! thread but a slot's, and those that are there for it, waits for a disk.
 
 pub mod agent;
+mod brought;
 mod bundles;
 mod config;
 mod driver;

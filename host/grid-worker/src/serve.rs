@@ -1,4 +1,4 @@
-//! Serving objects to other workers and to clients.
+//! Serving objects to other workers and to clients, and taking in what clients bring.
 
 use grid_net::{Connection, Endpoint, Kind, NetError, RecvStream, SendStream};
 use grid_proto::Key;
@@ -7,14 +7,17 @@ use grid_store::{LoadError, Reader, Store};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
+use crate::brought::Taking;
+
 /// Pieces in which spilled objects are read and sent.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// What is served, and who is told of objects that turn out to be lost.
+/// What is served and taken in, and who is told of objects that turn out to be lost.
 #[derive(Clone)]
 pub(crate) struct Serving {
     pub(crate) store: Store,
     pub(crate) lost: mpsc::Sender<Key>,
+    pub(crate) taking: Taking,
 }
 
 /// Answers whoever connects, until the endpoint is closed.
@@ -52,6 +55,10 @@ async fn answer(
 ) -> Result<(), NetError> {
     let keys = match recv.recv::<BulkRequest>().await? {
         Some(BulkRequest::Objects(keys)) => keys,
+        Some(BulkRequest::Put(items)) => {
+            serving.taking.take(items, &mut send, &mut recv).await?;
+            return send.finish().await;
+        }
         Some(BulkRequest::Bundle(_) | BulkRequest::Deploy { .. }) => {
             let reason = "this is a worker; bundles are with the scheduler".to_owned();
             return send.send(&BulkHeader::Refused(reason)).await;

@@ -23,8 +23,14 @@ impl Scheduler {
         self.lose_replica(id, worker);
     }
 
-    /// What cannot be computed again: an actor, and what its methods gave and changed.
+    /// What cannot be computed again: what a client brought, an actor, and what its methods gave and
+    /// changed.
     pub(crate) fn happens_once(&self, id: CallId) -> bool {
+        self.is_data(id) || self.ran_once(id)
+    }
+
+    /// What only one attempt could make.
+    pub(crate) fn ran_once(&self, id: CallId) -> bool {
         self.actors.is_actor(id) || self.actors.is_method(id)
     }
 
@@ -32,6 +38,7 @@ impl Scheduler {
     pub(crate) fn fail_for_good(&mut self, id: CallId) {
         let failure = match self.actors.is_actor(id) {
             true => self.lost_actor(id),
+            false if self.is_data(id) => self.lost_data(id),
             false => {
                 let message = "the result is gone from all workers; a method of an actor is not run \
                                again, because that would change the actor twice";

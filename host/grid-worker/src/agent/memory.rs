@@ -45,6 +45,18 @@ impl Agent {
         }
     }
 
+    /// A client has brought objects, which are in the store now.
+    pub fn on_brought(&mut self, keys: &[Key]) {
+        for key in keys {
+            self.held.entry(*key).or_insert(None);
+            let calls = self.fetches.arrived(key);
+            self.complete_inputs(key, calls);
+        }
+        if !keys.is_empty() {
+            self.actions.push_back(Action::Send(FromWorker::Holds(keys.to_vec())));
+        }
+    }
+
     /// Objects that were in the store are not to be had from it any more.
     pub fn on_lost(&mut self, keys: &[Key]) {
         let mut lost = Vec::new();
