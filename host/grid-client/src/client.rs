@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grid_net::{Endpoint, Identity, Kind, channel};
-use grid_proto::data::{Holding, Whereabouts};
 use grid_proto::message::{Answer, FromClient, Query};
 use grid_proto::report::{
     BundleInfo, CallInfo, GridStatus, QuarantineInfo, StoryStep, TaskCounts, WorkerInfo,
@@ -233,44 +232,6 @@ impl Client {
             Answer::Cleared(cleared) => Ok(cleared),
             other => Err(unexpected(&other)),
         }
-    }
-
-    /// Where objects are, in the order of their keys: their sizes, and the workers that have a copy.
-    /// At most [`ITEMS_MAX`](grid_proto::data::ITEMS_MAX) of them.
-    ///
-    /// # Errors
-    /// When the connection is lost.
-    pub async fn who_has(&self, keys: &[Key]) -> Result<Vec<Whereabouts>, ClientError> {
-        match self.link.ask(Query::WhoHas(keys.to_vec())).await? {
-            Answer::WhoHas(whereabouts) => Ok(whereabouts),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// What a worker has, or each of them: sums, and at most `count_max` of its objects.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] if there is no worker of this name.
-    pub async fn has_what(
-        &self,
-        worker: Option<&str>,
-        count_max: u32,
-    ) -> Result<Vec<Holding>, ClientError> {
-        let worker = worker.map(str::to_owned);
-        match self.link.ask(Query::HasWhat { worker, count_max }).await? {
-            Answer::HasWhat(holdings) => Ok(holdings),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// The sizes of objects in bytes, in the order of their keys; `None` for what is not in memory.
-    /// At most [`ITEMS_MAX`](grid_proto::data::ITEMS_MAX) of them.
-    ///
-    /// # Errors
-    /// When the connection is lost.
-    pub async fn nbytes(&self, keys: &[Key]) -> Result<Vec<Option<u64>>, ClientError> {
-        let whereabouts = self.who_has(keys).await?;
-        Ok(whereabouts.into_iter().map(|object| object.size_bytes).collect())
     }
 
     /// Changes what a worker offers of abstract resources, from now on. Calls that run go on.

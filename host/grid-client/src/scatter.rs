@@ -34,6 +34,7 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 pub struct Scattering<'a> {
     client: &'a Client,
     to: Vec<String>,
+    copies: u32,
     timeout: Duration,
 }
 
@@ -76,7 +77,7 @@ impl Client {
 
     /// Scattering with options.
     pub fn scattering(&self) -> Scattering<'_> {
-        Scattering { client: self, to: Vec::new(), timeout: TIMEOUT }
+        Scattering { client: self, to: Vec::new(), copies: 1, timeout: TIMEOUT }
     }
 }
 
@@ -85,6 +86,17 @@ impl Scattering<'_> {
     pub fn to<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.to = names.into_iter().map(Into::into).collect();
         self
+    }
+
+    /// So many copies of each, on as many workers; they are there when the scatter is done.
+    pub fn copies(mut self, copies: u32) -> Self {
+        self.copies = copies;
+        self
+    }
+
+    /// A copy on every worker, also on those that come later.
+    pub fn broadcast(self) -> Self {
+        self.copies(u32::MAX)
     }
 
     /// How long to wait until some worker takes data at all; 30 seconds unless said otherwise.
@@ -183,11 +195,21 @@ impl Scattering<'_> {
                 }
             }
             if left.is_empty() {
+                self.replicate(&items).await?;
                 return Ok(futures);
             }
         }
         let key = items[left[0]].key.short();
         Err(ClientError::Value(format!("`{key}` could not be brought to any worker: {reason}")))
+    }
+
+    async fn replicate(&self, items: &[Item]) -> Result<(), ClientError> {
+        if self.copies == 1 && self.to.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<_> = items.iter().map(|item| item.key).collect();
+        self.client.replicate_to(&keys, self.copies, self.to.clone()).await?;
+        Ok(())
     }
 
     /// Asks where these items go, until some worker takes data. Gives the items by their workers.

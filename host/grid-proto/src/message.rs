@@ -52,6 +52,27 @@ pub enum FromClient {
     Abandon(RequestId),
     /// The client brings values; answered by `Scattered`.
     Scatter(Scattering),
+    /// Have so many copies of these objects until they are released; answered by `Replicated`, when
+    /// there are as many as can be.
+    Replicate {
+        /// Comes back with the answer.
+        request: RequestId,
+        /// At most [`ITEMS_MAX`](crate::data::ITEMS_MAX).
+        keys: Vec<Key>,
+        /// Workers that shall have each, at least one; `u32::MAX` for all.
+        copies: u32,
+        /// Names of workers, hosts or labels that may take copies; empty for all.
+        to: Vec<String>,
+    },
+    /// Move objects so that workers hold about equally many bytes; answered by `Rebalanced`.
+    Rebalance {
+        /// Comes back with the answer.
+        request: RequestId,
+        /// Only these, at most [`ITEMS_MAX`](crate::data::ITEMS_MAX); empty for all.
+        keys: Vec<Key>,
+        /// Names of workers, hosts or labels among which they move; empty for all.
+        to: Vec<String>,
+    },
     /// The client's last future on each of these is gone.
     Release(Vec<Key>),
     /// Drop this client's interest, or with `force` everybody's; what nobody wants then is stopped.
@@ -253,6 +274,15 @@ pub enum Answer {
     Retried(Vec<Key>),
     /// To `Scatter`: where each value goes, in order.
     Scattered(Vec<Home>),
+    /// To `Replicate`: how many copies there are of each, in order.
+    Replicated(Vec<u32>),
+    /// To `Rebalance`: what has moved.
+    Rebalanced {
+        /// How many objects.
+        objects: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
     /// To `WhoHas`, in order.
     WhoHas(Vec<Whereabouts>),
     /// To `HasWhat`, by name.
@@ -343,6 +373,8 @@ pub enum FromWorker {
         /// Why.
         why: String,
     },
+    /// Copies that it was asked to acquire and could not get from anywhere.
+    NotAcquired(Vec<Key>),
     /// What it does not hold: of what it was asked to confirm, or of what it held and has lost.
     Missing(Vec<Key>),
     /// Sent at intervals; silence means death.
@@ -435,6 +467,9 @@ pub enum ToWorker {
     },
     /// Objects that nobody wants any more.
     Free(Vec<Key>),
+    /// Objects to fetch and keep, each with the workers that have it in order of preference;
+    /// answered by `Holds` or `NotAcquired`.
+    Acquire(Vec<(Key, Vec<WorkerId>)>),
     /// Check a bundle and say what it describes.
     Inspect(BundleHash),
     /// Results that somebody could not read from this worker; answered by `Missing` if it does not

@@ -59,7 +59,7 @@ impl Scheduler {
         };
         let assignments = std::mem::take(&mut worker.outbox);
         let mut tasks = Vec::new();
-        let mut peers = Vec::new();
+        let mut peers = Vec::<WorkerId>::new();
         for assignment in &assignments {
             if worker.known_tasks.insert(assignment.task) {
                 tasks.push(self.tasks.of(assignment.task).definition.clone());
@@ -70,10 +70,7 @@ impl Scheduler {
         if !tasks.is_empty() {
             self.send_worker(id, ToWorker::Define(tasks));
         }
-        if !peers.is_empty() {
-            let peers = self.addresses(&peers);
-            self.send_worker(id, ToWorker::Peers(peers));
-        }
+        self.send_peers(id, &peers);
         let mut run = Vec::new();
         let mut bytes = 0;
         for assignment in assignments {
@@ -87,6 +84,23 @@ impl Scheduler {
         }
         if !run.is_empty() {
             self.send_worker(id, ToWorker::Run(run));
+        }
+    }
+}
+
+impl Scheduler {
+    /// Tells a worker where others listen, unless it knows.
+    pub(crate) fn tell_peers(&mut self, id: WorkerId, peers: &[WorkerId]) {
+        let Some(worker) = self.workers.of_mut(id) else { return };
+        let news = peers.iter().copied().filter(|peer| worker.known_peers.insert(*peer));
+        let news: Vec<_> = news.collect();
+        self.send_peers(id, &news);
+    }
+
+    fn send_peers(&mut self, id: WorkerId, peers: &[WorkerId]) {
+        if !peers.is_empty() {
+            let peers = self.addresses(peers);
+            self.send_worker(id, ToWorker::Peers(peers));
         }
     }
 }

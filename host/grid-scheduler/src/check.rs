@@ -69,6 +69,7 @@ impl Scheduler {
         self.check_losses(&in_hand)?;
         self.check_news()?;
         self.check_homeless()?;
+        self.check_replicas()?;
         for (id, client) in &self.clients {
             for wanted in client.wants.keys() {
                 ensure(self.calls.contains(*wanted), "a client wants a forgotten call")?;

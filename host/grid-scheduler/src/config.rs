@@ -29,6 +29,8 @@ pub struct Config {
     pub worker_ttl_us: u64,
     /// Deaths of workers that a call may cause; one more and it fails as `KilledWorker`.
     pub allowed_failures: usize,
+    /// Copies that only the reading of calls made are dropped so long after the last of them.
+    pub copies_kept_us: u64,
     /// Bytes that move between two workers in a microsecond.
     pub bandwidth_bytes_per_us: u64,
     /// Calls inside of calls: how deep they may be nested, 32,767 at most.
@@ -64,6 +66,7 @@ impl Default for Config {
             saturation_percent: 110,
             worker_ttl_us: 10_000_000,
             allowed_failures: 3,
+            copies_kept_us: 2_000_000,
             bandwidth_bytes_per_us: 500,
             nesting_max: 64,
             reschedules_max: 100,

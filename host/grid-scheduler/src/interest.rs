@@ -73,6 +73,7 @@ impl Scheduler {
             self.departed.push_back((client, gone.wants));
         }
         self.forget_client(client);
+        self.forget_requests(client);
     }
 
     /// Drops one interest of a client that is gone. Says whether there was one.

@@ -43,12 +43,14 @@ impl Scheduler {
             || !self.homeless.is_settled()
             || !self.cancels.is_empty()
             || !self.retries.is_empty()
+            || self.replicas.has_leftovers(self.now)
+            || !self.rebalances.is_planned()
     }
 
     /// Does a turn's share of what was begun: one step of each kind in turn, so that none waits until
     /// all of another is done.
     pub(crate) fn go_on(&mut self) {
-        const STEPS: [(&str, Step); 13] = [
+        const STEPS: [(&str, Step); 15] = [
             ("submissions", Scheduler::start_one),
             ("nobody wants it", Scheduler::release_one),
             ("a client is gone", Scheduler::forget_departed),
@@ -62,6 +64,8 @@ impl Scheduler {
             ("turn", Scheduler::house_one),
             ("turn", Scheduler::cancel_step),
             ("turn", Scheduler::retry_step),
+            ("copies", Scheduler::replicate_one),
+            ("rebalance", Scheduler::rebalance_step),
         ];
         let mut done = 0;
         while done < self.config.turn_calls_max.max(1) && self.has_leftovers() {
@@ -178,6 +182,7 @@ impl Scheduler {
         self.set_state(id, State::Memory { meta, holders: smallvec![] });
         self.add_holder(id, worker);
         self.note_home(id, worker);
+        self.count_copies(id);
         self.announce(id, inline);
         // First of all: a dependent that is refused may take this call along.
         self.drop_inputs(id);
@@ -198,6 +203,7 @@ impl Scheduler {
         self.leave_worker(id);
         self.dequeue(id);
         self.set_state(id, State::Erred(failure));
+        self.count_copies(id);
         self.announce(id, None);
         self.spread_failure(id);
         self.end_detachment(id);
@@ -210,6 +216,7 @@ impl Scheduler {
         for input in self.calls[id].dependencies.clone() {
             self.calls[input].active_dependents -= 1;
             self.release_unwanted(input);
+            self.note_unread(input);
         }
     }
 
@@ -242,6 +249,7 @@ impl Scheduler {
         if was_active && !self.mutated(Mutation::DependentsLeaked) {
             for input in self.calls[id].dependencies.clone() {
                 self.calls[input].active_dependents -= 1;
+                self.note_unread(input);
                 self.to_release.push(input);
             }
         }
@@ -261,6 +269,7 @@ impl Scheduler {
 
     fn leave_state(&mut self, id: CallId) {
         let (key, attempt) = (self.calls[id].key, self.calls[id].attempt);
+        self.forget_replicas(id);
         match &self.calls[id].state {
             State::Processing(Processing { worker, .. }) => {
                 let worker = *worker;
@@ -323,6 +332,7 @@ impl Scheduler {
         holders.retain(|holder| *holder != worker);
         if !holders.is_empty() {
             if holders.len() < before {
+                self.count_copies(id);
                 // Whoever reads it from the worker that is gone shall not wait for an answer.
                 self.announce(id, None);
             }

@@ -99,6 +99,7 @@ impl Scheduler {
         if !in_hand.is_empty() || !holds.is_empty() {
             self.lost.gone.push_back(Gone { id, name, in_hand, executing, holds });
         }
+        self.lose_copies_to(id);
         self.reassign_inspections(id);
     }
 

@@ -27,7 +27,9 @@ use crate::news::News;
 use crate::outcome::Leaving;
 use crate::placement::Bandwidth;
 use crate::plausible;
+use crate::rebalance::Rebalances;
 use crate::recent::Recent;
+use crate::replicas::Replicas;
 use crate::retry::Retry;
 use crate::sessions::Sessions;
 use crate::story::{Cause, Story};
@@ -70,6 +72,8 @@ pub struct Scheduler {
     /// are gone or have come back.
     pub(crate) news: News,
     pub(crate) lost: Losses,
+    pub(crate) replicas: Replicas,
+    pub(crate) rebalances: Rebalances,
     /// Requests that are under way.
     pub(crate) cancels: VecDeque<Cancel>,
     pub(crate) retries: VecDeque<Retry>,
@@ -121,6 +125,8 @@ impl Scheduler {
             departed: VecDeque::new(),
             news: News::default(),
             lost: Losses::default(),
+            replicas: Replicas::default(),
+            rebalances: Rebalances::default(),
             cancels: VecDeque::new(),
             retries: VecDeque::new(),
             age: 0,
@@ -190,7 +196,8 @@ impl Scheduler {
         if self.has_leftovers() {
             return Some(self.now);
         }
-        [self.silence_at, self.coordination_timeout()].into_iter().flatten().min()
+        let copies = self.replicas.timeout();
+        [self.silence_at, self.coordination_timeout(), copies].into_iter().flatten().min()
     }
 
     /// The time that [`Self::poll_timeout`] named has come.
@@ -236,6 +243,12 @@ impl Scheduler {
                 self.on_coordinate(id, request, operation);
             }
             FromClient::Scatter(scattering) => self.on_scatter(id, scattering),
+            FromClient::Replicate { request, keys, copies, to } => {
+                self.on_replicate((id, request), keys, copies, to);
+            }
+            FromClient::Rebalance { request, keys, to } => {
+                self.on_rebalance((id, request), &keys, &to);
+            }
             FromClient::Took(request) => self.on_took(id, request),
             FromClient::Abandon(request) => self.on_abandon(id, request),
             FromClient::Release(keys) => self.on_release(id, &keys),
@@ -276,6 +289,7 @@ impl Scheduler {
                 self.on_missing_inputs(id, key, attempt, &missing);
             }
             FromWorker::Holds(keys) => self.on_holds(id, &keys),
+            FromWorker::NotAcquired(keys) => self.on_not_acquired(id, &keys),
             FromWorker::Missing(keys) => self.on_missing(id, &keys),
             FromWorker::Inspected { bundle, result } => self.on_inspected(bundle, result),
             FromWorker::FromTask { key, attempt, message } => {
@@ -308,8 +322,9 @@ impl Scheduler {
     /// A worker's memory is nearly full, or no longer: what is held back for it may run elsewhere.
     fn on_paused(&mut self, id: WorkerId, paused: bool) {
         self.workers.change(id, |worker| worker.paused = paused);
-        if paused {
-            self.rehouse_all_of(id);
+        match paused {
+            true => self.rehouse_all_of(id),
+            false => self.look_for_copies(),
         }
     }
 
@@ -375,6 +390,7 @@ impl Scheduler {
         let silence_at = self.now.after(self.config.worker_ttl_us);
         self.silence_at = Some(self.silence_at.map_or(silence_at, |at| at.min(silence_at)));
         self.look_for_homeless(id);
+        self.look_for_copies();
     }
 
     pub(crate) fn send_client(&mut self, id: ClientId, message: ToClient) {

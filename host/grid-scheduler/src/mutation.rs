@@ -121,6 +121,8 @@ mutations! {
     StolenFromQuarantine,
     /// Data is brought to workers that are paused.
     BroughtToPaused,
+    /// Copies that somebody asked for go when nobody reads them.
+    AskedCopiesTrimmed,
     /// Data that nobody brings any more is awaited.
     AbandonedAwaited,
     /// What a worker offers from now on is not noted.

@@ -140,7 +140,10 @@ impl Scheduler {
         for key in keys {
             match self.calls.find(key) {
                 Some(_) if self.mutated(Mutation::CopyForgotten) => {}
-                Some(id) if self.calls[id].in_memory() => self.add_holder(id, worker),
+                Some(id) if self.calls[id].in_memory() => {
+                    self.add_holder(id, worker);
+                    self.copied(id, worker, true);
+                }
                 Some(id) if self.complete_arrival(id, worker) => {}
                 _ => self.free_stray(worker, *key),
             }

@@ -31,6 +31,7 @@ pub(crate) fn check_message(message: &FromWorker) -> Result<(), String> {
         | FromWorker::Output { .. }
         | FromWorker::MissingInputs { .. }
         | FromWorker::Holds(_)
+        | FromWorker::NotAcquired(_)
         | FromWorker::Missing(_)
         | FromWorker::Inspected { .. }
         | FromWorker::FromTask { .. }

@@ -103,6 +103,8 @@ fn about_client(message: &FromClient) -> About {
             About { key, attempt: None, calls: scattering.items.len() }
         }
         FromClient::Retry { keys, .. }
+        | FromClient::Replicate { keys, .. }
+        | FromClient::Rebalance { keys, .. }
         | FromClient::Release(keys)
         | FromClient::Cancel { keys, .. }
         | FromClient::Locate { keys, .. } => many(keys),
@@ -125,7 +127,9 @@ fn about_worker(message: &FromWorker) -> About {
             About { key: Some(*key), attempt: Some(*attempt), calls: 1 }
         }
         FromWorker::ActorLost { key, .. } => About { key: Some(*key), attempt: None, calls: 1 },
-        FromWorker::Holds(keys) | FromWorker::Missing(keys) => many(keys),
+        FromWorker::Holds(keys) | FromWorker::NotAcquired(keys) | FromWorker::Missing(keys) => {
+            many(keys)
+        }
         FromWorker::Started(attempts) => {
             let first = attempts.first();
             About {

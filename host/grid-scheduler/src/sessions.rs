@@ -223,6 +223,10 @@ fn may_say(message: &FromClient) -> bool {
         FromClient::Cancel { force, .. } => !force,
         FromClient::Query { query, .. } => matches!(query, Query::Bundle(_)),
         FromClient::Coordinate { .. } | FromClient::Took(_) | FromClient::Abandon(_) => true,
-        FromClient::Retry { .. } | FromClient::Scatter(_) | FromClient::WorkerEnded { .. } => false,
+        FromClient::Retry { .. }
+        | FromClient::Scatter(_)
+        | FromClient::Replicate { .. }
+        | FromClient::Rebalance { .. }
+        | FromClient::WorkerEnded { .. } => false,
     }
 }

@@ -102,6 +102,8 @@ impl Cause {
                 "coordination"
             }
             FromClient::Scatter(_) => "scatter",
+            FromClient::Replicate { .. } => "replicate",
+            FromClient::Rebalance { .. } => "rebalance",
             FromClient::Release(_) => "release",
             FromClient::Cancel { .. } => "cancel",
             FromClient::Locate { .. } => "asked where the result is",
@@ -119,6 +121,7 @@ impl Cause {
             FromWorker::Output { .. } => "output",
             FromWorker::MissingInputs { .. } => "could not get inputs",
             FromWorker::Holds(_) => "has copies",
+            FromWorker::NotAcquired(_) => "could not get a copy",
             FromWorker::Missing(_) => "does not hold a result",
             FromWorker::Inspected { .. } => "inspected a bundle",
             FromWorker::FromTask { .. } => "a call of its own said something",

@@ -89,6 +89,8 @@ fn parts(batch: Vec<FromClient>) -> Vec<Vec<FromClient>> {
             FromClient::Scatter(scattering) => scattering.items.len().max(1),
             FromClient::Release(keys)
             | FromClient::Cancel { keys, .. }
+            | FromClient::Replicate { keys, .. }
+            | FromClient::Rebalance { keys, .. }
             | FromClient::Retry { keys, .. } => keys.len().max(1),
             FromClient::Locate { keys, failed } => (keys.len() + failed.len()).max(1),
             _ => 1,

@@ -219,6 +219,7 @@ impl Agent {
                     self.actions.push_back(Action::Drop(key));
                 }
             }
+            ToWorker::Acquire(copies) => self.on_acquire(copies),
             ToWorker::Inspect(hash) => self.actions.push_back(Action::Inspect(hash)),
             ToWorker::Confirm(mut keys) => {
                 keys.retain(|key| !self.held.contains_key(key));
@@ -260,7 +261,7 @@ impl Agent {
                 let holders = inputs.iter().find(|(key, _)| key == input);
                 let holders = holders.map(|(_, holders)| holders.clone()).unwrap_or_default();
                 needs.inputs.insert(*input);
-                self.fetches.want(*input, key, holders, self.id);
+                self.fetches.want(*input, Some(key), holders, self.id);
             }
         }
         let bundle = definition.bundle;
@@ -354,14 +355,13 @@ impl Agent {
     pub fn on_fetched(&mut self, from: WorkerId, got: &[Key], failed: &[Key]) {
         let mut kept = Vec::new();
         for key in got {
-            let calls = self.fetches.arrived(key);
-            if calls.is_empty() {
+            let Some(calls) = self.fetches.arrived(key) else {
                 // Freed or abandoned on the way; or it came twice, then one copy stays.
                 if !self.held.contains_key(key) {
                     self.actions.push_back(Action::Drop(*key));
                 }
                 continue;
-            }
+            };
             self.held.insert(*key, None);
             kept.push(*key);
             self.complete_inputs(key, calls);
@@ -446,7 +446,11 @@ impl Agent {
     /// After a batch of events: dispatch what may run, fetch what may be fetched, report what
     /// cannot be had.
     pub fn flush(&mut self) {
-        for (call, missing) in self.fetches.hopeless() {
+        let (hopeless, copies) = self.fetches.hopeless();
+        if !copies.is_empty() {
+            self.actions.push_back(Action::Send(FromWorker::NotAcquired(copies)));
+        }
+        for (call, missing) in hopeless {
             if let Some(job) = self.jobs.remove(&call) {
                 self.fetches.abandon(&call);
                 self.drop_copy(call);

@@ -32,6 +32,7 @@ impl History {
             | FromWorker::Waits { .. }
             | FromWorker::Withdrawn { .. }
             | FromWorker::ActorLost { .. }
+            | FromWorker::NotAcquired(_)
             | FromWorker::Missing(_)
             | FromWorker::Leaving => {}
         }

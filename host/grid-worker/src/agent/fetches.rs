@@ -24,17 +24,28 @@ pub(crate) struct Fetches {
 #[derive(Debug)]
 struct Wanted {
     calls: BTreeSet<Key>,
+    /// A copy is to be kept here, whether calls read it or not.
+    copy: bool,
     /// Not asked yet, best first.
     holders: Vec<WorkerId>,
     asked: Vec<WorkerId>,
 }
 
 impl Fetches {
-    /// A call waits for an input that these workers hold.
-    pub(crate) fn want(&mut self, input: Key, call: Key, holders: Vec<WorkerId>, own: WorkerId) {
-        self.by_call.entry(call).or_default().insert(input);
+    /// A call waits for an input that these workers hold; without one, a copy is to be kept here.
+    pub(crate) fn want(
+        &mut self,
+        input: Key,
+        call: Option<Key>,
+        holders: Vec<WorkerId>,
+        own: WorkerId,
+    ) {
+        if let Some(call) = call {
+            self.by_call.entry(call).or_default().insert(input);
+        }
         if let Some(wanted) = self.wanted.get_mut(&input) {
-            wanted.calls.insert(call);
+            wanted.calls.extend(call);
+            wanted.copy |= call.is_none();
             for holder in holders {
                 if !wanted.asked.contains(&holder) && !wanted.holders.contains(&holder) {
                     wanted.holders.push(holder);
@@ -42,7 +53,8 @@ impl Fetches {
             }
             return;
         }
-        let mut wanted = Wanted { calls: BTreeSet::from([call]), holders, asked: Vec::new() };
+        let (calls, copy) = (call.into_iter().collect(), call.is_none());
+        let mut wanted = Wanted { calls, copy, holders, asked: Vec::new() };
         if wanted.holders.is_empty() {
             // The scheduler believes that it is here; it is not.
             wanted.asked.push(own);
@@ -62,13 +74,13 @@ impl Fetches {
         }
     }
 
-    /// The input is here. Says which calls waited for it.
-    pub(crate) fn arrived(&mut self, input: &Key) -> BTreeSet<Key> {
-        let calls = self.wanted.remove(input).map(|wanted| wanted.calls).unwrap_or_default();
+    /// The input is here. Says which calls waited for it; `None` if nobody wants it.
+    pub(crate) fn arrived(&mut self, input: &Key) -> Option<BTreeSet<Key>> {
+        let calls = self.wanted.remove(input)?.calls;
         for call in &calls {
             self.drop_wish(call, input);
         }
-        calls
+        Some(calls)
     }
 
     fn drop_wish(&mut self, call: &Key, input: &Key) {
@@ -109,7 +121,7 @@ impl Fetches {
         for input in self.by_call.remove(call).unwrap_or_default() {
             if let Some(wanted) = self.wanted.get_mut(&input) {
                 wanted.calls.remove(call);
-                if wanted.calls.is_empty() {
+                if wanted.calls.is_empty() && !wanted.copy {
                     self.forget(&input);
                 }
             }
@@ -118,9 +130,12 @@ impl Fetches {
 
     /// Nobody wants the object any more.
     pub(crate) fn forget(&mut self, input: &Key) {
-        if self.wanted.get(input).is_some_and(|wanted| !wanted.calls.is_empty()) {
-            // A call waits for it: the scheduler freed an older copy.
-            return;
+        if let Some(wanted) = self.wanted.get_mut(input) {
+            wanted.copy = false;
+            if !wanted.calls.is_empty() {
+                // A call waits for it: the scheduler freed an older copy.
+                return;
+            }
         }
         self.wanted.remove(input);
         self.hopeless.remove(input);
@@ -129,18 +144,24 @@ impl Fetches {
         }
     }
 
-    /// Calls that wait for something that nobody could give, and who was asked.
-    pub(crate) fn hopeless(&mut self) -> Vec<(Key, Vec<(Key, WorkerId)>)> {
+    /// Calls that wait for something that nobody could give, and who was asked; and copies that nobody
+    /// could give.
+    #[expect(clippy::type_complexity, reason = "calls, and copies")]
+    pub(crate) fn hopeless(&mut self) -> (Vec<(Key, Vec<(Key, WorkerId)>)>, Vec<Key>) {
         let mut calls = BTreeMap::<Key, Vec<(Key, WorkerId)>>::new();
+        let mut copies = Vec::new();
         for input in std::mem::take(&mut self.hopeless) {
             let Some(wanted) = self.wanted.remove(&input) else { continue };
+            if wanted.copy {
+                copies.push(input);
+            }
             for call in wanted.calls {
                 let asked = wanted.asked.iter().map(|worker| (input, *worker));
                 calls.entry(call).or_default().extend(asked);
                 self.drop_wish(&call, &input);
             }
         }
-        calls.into_iter().collect()
+        (calls.into_iter().collect(), copies)
     }
 
     /// Requests that may go out now, one per idle peer.

@@ -49,11 +49,29 @@ impl Agent {
     pub fn on_brought(&mut self, keys: &[Key]) {
         for key in keys {
             self.held.entry(*key).or_insert(None);
-            let calls = self.fetches.arrived(key);
+            let calls = self.fetches.arrived(key).unwrap_or_default();
             self.complete_inputs(key, calls);
         }
         if !keys.is_empty() {
             self.actions.push_back(Action::Send(FromWorker::Holds(keys.to_vec())));
+        }
+    }
+
+    /// The scheduler wants copies here, which these workers have.
+    pub(crate) fn on_acquire(&mut self, copies: Vec<(Key, Vec<WorkerId>)>) {
+        let (mut here, mut refused) = (Vec::new(), Vec::new());
+        for (key, holders) in copies {
+            match self.held.contains_key(&key) {
+                true => here.push(key),
+                false if self.paused => refused.push(key),
+                false => self.fetches.want(key, None, holders, self.id),
+            }
+        }
+        if !here.is_empty() {
+            self.actions.push_back(Action::Send(FromWorker::Holds(here)));
+        }
+        if !refused.is_empty() {
+            self.actions.push_back(Action::Send(FromWorker::NotAcquired(refused)));
         }
     }
 

@@ -90,6 +90,7 @@ impl Hands {
             FromWorker::Register(_)
             | FromWorker::Output { .. }
             | FromWorker::Holds(_)
+            | FromWorker::NotAcquired(_)
             | FromWorker::Missing(_)
             | FromWorker::Inspected { .. }
             | FromWorker::FromTask { .. }
