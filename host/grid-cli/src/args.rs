@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    build, bundles, cancel, compile, completions, dataset, demo, deploy, event, explain, inspect,
-    lease, new, quarantine, queue, retry, run, scheduler, status, tasks, toolchain, topic, traps,
-    up, variable, worker, workers,
+    build, bundles, cancel, compile, completions, dataset, demo, deploy, event, explain, get,
+    inspect, lease, new, quarantine, queue, retry, run, scatter, scheduler, status, tasks,
+    toolchain, topic, traps, up, variable, whereabouts, worker, workers,
 };
 use crate::seconds;
 
@@ -85,6 +85,12 @@ pub(crate) enum Command {
     Quarantine(quarantine::Quarantine),
     Cancel(cancel::Cancel),
     Retry(retry::Retry),
+    Scatter(scatter::Scatter),
+    Get(get::Get),
+    WhoHas(whereabouts::WhoHas),
+    HasWhat(whereabouts::HasWhat),
+    Replicate(whereabouts::Replicate),
+    Rebalance(whereabouts::Rebalance),
     #[command(subcommand)]
     Dataset(dataset::Dataset),
     #[command(subcommand)]

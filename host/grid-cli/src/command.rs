@@ -10,6 +10,7 @@ pub(crate) mod demo;
 pub(crate) mod deploy;
 pub(crate) mod event;
 pub(crate) mod explain;
+pub(crate) mod get;
 pub(crate) mod inspect;
 mod keys;
 pub(crate) mod lease;
@@ -20,6 +21,7 @@ pub(crate) mod quarantine;
 pub(crate) mod queue;
 pub(crate) mod retry;
 pub(crate) mod run;
+pub(crate) mod scatter;
 pub(crate) mod scheduler;
 pub(crate) mod status;
 pub(crate) mod tasks;
@@ -29,6 +31,7 @@ pub(crate) mod traps;
 pub(crate) mod up;
 pub(crate) mod variable;
 mod waiting;
+pub(crate) mod whereabouts;
 pub(crate) mod worker;
 pub(crate) mod workers;
 
@@ -62,6 +65,12 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Quarantine(command) => block_on(command.run(&global, output)),
         Command::Cancel(command) => block_on(command.run(&global, output)),
         Command::Retry(command) => block_on(command.run(&global, output)),
+        Command::Scatter(command) => block_on(command.run(&global, output)),
+        Command::Get(command) => block_on(command.run(&global, output)),
+        Command::WhoHas(command) => block_on(command.run(&global, output)),
+        Command::HasWhat(command) => block_on(command.run(&global, output)),
+        Command::Replicate(command) => block_on(command.run(&global, output)),
+        Command::Rebalance(command) => block_on(command.run(&global, output)),
         Command::Dataset(command) => block_on(command.run(&global, output)),
         Command::Variable(command) => block_on(command.run(&global, output)),
         Command::Queue(command) => block_on(command.run(&global, output)),

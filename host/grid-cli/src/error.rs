@@ -41,7 +41,7 @@ impl CliError {
                 | ClientError::Incompatible(_)
                 | ClientError::Fetch { .. },
             ) => 5,
-            Self::Local(_) => 6,
+            Self::Client(ClientError::File(_)) | Self::Local(_) => 6,
             Self::Usage(_) => 2,
             Self::Fault(_) => 7,
             Self::Interrupted { signal, .. } => stop::exit_code(signal.as_raw()),
@@ -58,6 +58,7 @@ impl CliError {
             Self::Client(error @ (ClientError::Refused(_) | ClientError::Value(_))) => {
                 ("refused", error.to_string())
             }
+            Self::Client(ClientError::File(error)) => ("local", error.clone()),
             Self::Client(error) => ("no-grid", error.to_string()),
             Self::Local(error) => ("local", format!("{error:#}")),
             Self::Usage(message) => ("usage", message.clone()),

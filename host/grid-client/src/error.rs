@@ -25,6 +25,9 @@ pub enum ClientError {
     /// An argument could not be encoded, or a result could not be read as its type.
     #[error("{0}")]
     Value(String),
+    /// A file of this machine could not be read or written.
+    #[error("{0}")]
+    File(String),
     /// The result exists but none of its holders could be reached.
     #[error("the result of `{key}` could not be fetched: {reason}")]
     Fetch {

@@ -70,6 +70,19 @@ impl<T> Future<T> {
     }
 }
 
+impl<T> Future<T> {
+    /// Waits for the result and writes its bytes to a file, without holding them in memory. The file
+    /// has its name when all of it is there; what had the name before is replaced. Gives the number
+    /// of bytes.
+    ///
+    /// # Errors
+    /// [`ClientError::Failed`] when the call has no result; [`ClientError::File`] when the file cannot
+    /// be written; others when the result cannot be had.
+    pub async fn save(&self, path: &std::path::Path) -> Result<u64, ClientError> {
+        fetch::to_file(&self.link, &self.slot, self.key, path).await
+    }
+}
+
 impl<T: FromValue> Future<T> {
     /// Waits for the result.
     ///

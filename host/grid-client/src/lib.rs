@@ -35,6 +35,7 @@ mod gather;
 mod hearing;
 mod io;
 mod link;
+mod partial;
 mod plan;
 mod scatter;
 mod slot;

@@ -166,12 +166,12 @@ impl Scattering<'_> {
     /// twice and must not change meanwhile.
     ///
     /// # Errors
-    /// [`ClientError::Value`] when it cannot be read; else as [`Client::scatter`].
+    /// [`ClientError::File`] when it cannot be read; else as [`Client::scatter`].
     pub async fn file(self, file: std::fs::File) -> Result<Future<Raw>, ClientError> {
         let read = tokio::task::spawn_blocking(move || Source::of_file(file)).await;
         let read = read.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         let item =
-            read.map_err(|error| ClientError::Value(format!("the file cannot be read: {error}")))?;
+            read.map_err(|error| ClientError::File(format!("the file cannot be read: {error}")))?;
         Ok(self.bring(vec![item]).await?.remove(0))
     }
 

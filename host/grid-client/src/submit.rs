@@ -102,6 +102,27 @@ impl Client {
         Ok(keys)
     }
 
+    /// A future on a call or data that the grid knows, whoever made it.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when the grid does not know the key.
+    pub async fn future<T>(&self, key: Key) -> Result<Future<T>, ClientError> {
+        let mut futures = self.futures(&[key]).await?;
+        Ok(futures.remove(0))
+    }
+
+    /// The same for many.
+    ///
+    /// # Errors
+    /// As [`Self::future`].
+    pub async fn futures<T>(&self, keys: &[Key]) -> Result<Vec<Future<T>>, ClientError> {
+        let futures = keys.iter().map(|key| Future::new(self.link(), *key)).collect();
+        let pieces = Plan::default().into_pieces(keys.to_vec(), Vec::new());
+        let accepted = self.link().submit(pieces, keys).await?.await;
+        accepted.unwrap_or_else(|_| Err(self.link().why_lost().unwrap_or_else(lost)))?;
+        Ok(futures)
+    }
+
     /// Submits calls that are known by name and encoded value only.
     ///
     /// # Errors

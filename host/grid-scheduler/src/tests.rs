@@ -17,6 +17,7 @@ mod nested;
 mod pause;
 mod placement;
 mod refusal;
+mod replicas;
 mod submission;
 mod turns;
 mod wishes;

@@ -16,6 +16,7 @@ mod containment;
 #[cfg(test)]
 mod coordination;
 #[cfg(test)]
+mod data;
 mod examples;
 #[cfg(test)]
 mod failure;

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,12 +15,16 @@ use serde_json::{Value as Json, json};
 
 use super::waiting::Waiting;
 use super::worker::SandboxArgs;
+use super::{keys, scatter};
 use crate::args::Global;
 use crate::error::{self, CliError, failure_code};
 use crate::json;
 use crate::output::{Output, say, write_out};
 use crate::stop::Signals;
 use crate::{resource, seconds, size};
+
+/// Futures by the arguments that name them.
+type HeldByTheGrid = BTreeMap<String, Future<grid_sdk::Value>>;
 
 /// Run a task and print its result as JSON.
 #[derive(Args, Debug)]
@@ -28,7 +33,8 @@ pub(crate) struct Run {
     bundle: String,
     /// The task.
     task: String,
-    /// Its arguments, each as JSON; `@FILE` gives a file's bytes as they are.
+    /// Its arguments, each as JSON; `@FILE` gives a file's bytes as they are, `@key:KEY` a result or
+    /// data that the grid holds, `@dataset:NAME` the one of that name.
     #[arg(allow_negative_numbers = true)]
     args: Vec<String>,
     /// One call for each line of a file (`-`: standard input): a JSON list of its arguments, or a
@@ -114,7 +120,8 @@ impl Run {
             };
             return Err(ClientError::from(refusal).into());
         };
-        let calls = self.calls(&bundle, task)?;
+        let held = self.held_by_the_grid(client).await?;
+        let calls = self.calls(&bundle, task, &held)?;
         if self.detach {
             let keys = client.detach_raw(calls).await?;
             let keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
@@ -158,10 +165,33 @@ impl Run {
         Ok(client.bundle(&self.bundle).await?)
     }
 
+    /// What arguments name of what the grid holds; it is held until they are submitted.
+    async fn held_by_the_grid(&self, client: &Client) -> Result<HeldByTheGrid, CliError> {
+        let mut held = HeldByTheGrid::new();
+        for text in &self.args {
+            let future = if let Some(name) = text.strip_prefix("@dataset:") {
+                scatter::named(client, name).await?
+            } else if let Some(prefix) = text.strip_prefix("@key:") {
+                let keys = keys::find(client, &[prefix.to_owned()]).await?;
+                client.future(keys[0]).await?
+            } else {
+                continue;
+            };
+            held.insert(text.clone(), future);
+        }
+        Ok(held)
+    }
+
     /// The calls that were typed, or that the file lists.
-    fn calls(&self, bundle: &BundleInfo, task: &TaskDescription) -> Result<Vec<RawCall>, CliError> {
+    fn calls(
+        &self,
+        bundle: &BundleInfo,
+        task: &TaskDescription,
+        held: &HeldByTheGrid,
+    ) -> Result<Vec<RawCall>, CliError> {
         let Some(file) = &self.map else {
-            let args = self.args.iter().map(|text| argument(text)).collect::<Result<_, _>>()?;
+            let args = self.args.iter().map(|text| argument(text, held));
+            let args = args.collect::<Result<_, _>>()?;
             return Ok(vec![self.call(bundle, task, args)?]);
         };
         let call = |(number, line): (usize, &String)| {
@@ -286,8 +316,11 @@ async fn result_line(future: &Future<grid_sdk::Value>) -> Result<Json, CliError>
     Ok(json::decode(&value).map_err(|error| anyhow!(error))?)
 }
 
-/// `@FILE`, or JSON.
-fn argument(text: &str) -> Result<Arg, CliError> {
+/// `@FILE`, what the grid holds, or JSON.
+fn argument(text: &str, held: &HeldByTheGrid) -> Result<Arg, CliError> {
+    if let Some(future) = held.get(text) {
+        return Ok(Arg::Key(future.key()));
+    }
     if let Some(path) = text.strip_prefix('@') {
         let bytes = std::fs::read(path).with_context(|| format!("cannot read `{path}`"))?;
         return Ok(Arg::Value(Value { codec: Codec::Raw, bytes }));
