@@ -143,6 +143,7 @@ impl Scheduler {
                 Some(id) if self.calls[id].in_memory() => {
                     self.add_holder(id, worker);
                     self.copied(id, worker, true);
+                    self.note_unread(id);
                 }
                 Some(id) if self.complete_arrival(id, worker) => {}
                 _ => self.free_stray(worker, *key),
@@ -160,6 +161,7 @@ impl Scheduler {
                 let same = *known == meta;
                 if same {
                     self.add_holder(id, worker);
+                    self.note_unread(id);
                 }
                 same
             }

@@ -17,6 +17,7 @@ mod containment;
 mod coordination;
 #[cfg(test)]
 mod data;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod failure;

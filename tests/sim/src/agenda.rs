@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use grid_proto::message::{FromClient, FromWorker, ToClient, ToWorker};
 use grid_proto::{BundleHash, Key, ObjectMeta, WorkerId};
 
+use crate::data::Upload;
+
 /// A connection to the scheduler; also the number that the scheduler gives its peer.
 pub(crate) type LinkId = u32;
 
@@ -52,6 +54,10 @@ pub(crate) enum WorkerEvent {
     Ended(u64),
     Loaded(BundleHash, Option<String>),
     Inspected(BundleHash),
+    /// A value that a client brings has come.
+    Brought(Upload),
+    /// Its memory is nearly full, or no longer.
+    Full(bool),
     /// A request of a peer arrives here.
     Asked {
         by: usize,
@@ -74,6 +80,12 @@ pub(crate) enum ClientEvent {
     Turn,
     /// Reads a result from the holders that it was told.
     Read(Key),
+    /// Brings values once more: a worker did not take them, or there was none.
+    Bring {
+        link: LinkId,
+        values: Vec<(Key, ObjectMeta)>,
+        failed: Vec<WorkerId>,
+    },
 }
 
 impl Event {

@@ -7,6 +7,7 @@ use grid_proto::message::{Answer, FromClient, Holder, Query, Refusal, ToClient};
 use grid_proto::{Failure, FailureKind, Key, ObjectMeta, RequestId};
 
 use crate::agenda::LinkId;
+use crate::data::Bringing;
 use crate::graph::Graph;
 use crate::invariants::named;
 use crate::oracle::Oracle;
@@ -33,6 +34,9 @@ pub(crate) struct SimClient {
     pub(crate) futures: BTreeMap<Key, Standing>,
     pub(crate) turns_left: u64,
     requests: u64,
+    /// Where what it brings is drawn from, if it brings data.
+    pub(crate) bringers: Option<Rng>,
+    pub(crate) bringing: Bringing,
     /// What each request wanted first, and whether it has to be refused.
     open: BTreeMap<RequestId, (Vec<Key>, bool)>,
     /// Futures that are gone, to be released.
@@ -62,6 +66,8 @@ impl SimClient {
             futures: BTreeMap::new(),
             turns_left: turns,
             requests: 0,
+            bringers: None,
+            bringing: Bringing::default(),
             open: BTreeMap::new(),
             dropped: Vec::new(),
             salts,
@@ -82,6 +88,12 @@ impl SimClient {
         self.futures.clear();
         self.open.clear();
         self.dropped.clear();
+        self.bringing = Bringing::default();
+    }
+
+    pub(crate) fn next_request(&mut self) -> RequestId {
+        self.requests += 1;
+        RequestId(self.requests)
     }
 
     /// The next thing that it does.
@@ -94,6 +106,9 @@ impl SimClient {
         let held: Vec<_> = self.futures.keys().copied().collect();
         if self.trappers.as_mut().is_some_and(|rng| rng.chance(15)) {
             return vec![self.clear()];
+        }
+        if self.bringers.as_mut().is_some_and(|rng| rng.chance(35)) {
+            return vec![self.bring_or_copy(oracle)];
         }
         match rng.range(0, 110) {
             100..=104 => self.retry(oracle),
@@ -282,6 +297,9 @@ impl SimClient {
                 Ok(None)
             }
             ToClient::Topic { name, .. } => Err(format!("told of topic `{name}` without asking")),
+            ToClient::Answer { request, answer } if self.on_data_answer(request, &answer) => {
+                Ok(None)
+            }
             ToClient::Answer { answer: Answer::Refused(refusal), .. } => match refusal {
                 Refusal::UnknownName { .. } => Ok(None),
                 // What it wanted out of quarantine is not in it.

@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     Part,
     /// A worker process dies and is started anew.
     Kill,
+    /// A worker's memory is nearly full for a while.
+    Full,
     /// A message that the scheduler had before comes again, perhaps of a connection that is over.
     ReplayUp,
     /// A worker gets an old assignment or cancellation again.
@@ -53,6 +55,7 @@ impl Faults {
             Fault::Kill,
             Fault::ReplayUp,
             Fault::ReplayDown,
+            Fault::Full,
         ];
         let kinds: Vec<_> = all.into_iter().filter(|_| rng.chance(50)).collect();
         let mut sometimes = |low, high| if rng.chance(50) { rng.range(low, high) } else { 0 };

@@ -51,6 +51,7 @@ impl World {
                 Action::ToClient(id, message) => {
                     let told = self.oracle.invariants.news.on_to_client(id, &message);
                     named("news", told)?;
+                    named("pause", self.oracle.invariants.pause.check_told(&message))?;
                     to_clients.entry(id.0).or_default().push(message);
                 }
                 Action::ToWorker(id, message) => {
@@ -219,6 +220,7 @@ impl World {
             }
             Peer::Client(_) => {
                 self.oracle.invariants.elsewhere.on_client_gone();
+                self.oracle.invariants.data.on_client_gone(ClientId(link));
                 self.tell(Input::ClientGone(ClientId(link)));
             }
         }

@@ -3,7 +3,9 @@
 
 mod balance;
 mod beliefs;
+mod copies;
 mod counters;
+mod data;
 mod deaths;
 mod elsewhere;
 mod endings;
@@ -15,6 +17,7 @@ pub(crate) mod memory;
 pub(crate) mod needs;
 mod news;
 mod order;
+mod pause;
 pub(crate) mod pile;
 mod quarantine;
 mod replays;
@@ -37,6 +40,9 @@ pub(crate) struct Invariants {
     pub(crate) memory: memory::Memory,
     pub(crate) quarantine: quarantine::Quarantine,
     pub(crate) elsewhere: elsewhere::Elsewhere,
+    pub(crate) data: data::Data,
+    pub(crate) copies: copies::Copies,
+    pub(crate) pause: pause::Pause,
 }
 
 impl Invariants {
@@ -46,6 +52,8 @@ impl Invariants {
         self.deaths.on_worker(worker, message);
         self.room.on_worker(worker, message);
         self.memory.on_worker(worker, message);
+        self.data.on_worker(worker, message);
+        self.pause.on_worker(worker, message);
         self.on_withdrawn(worker, message);
         self.hands.on_worker(worker, message);
         self.order.on_worker(message);
@@ -59,6 +67,8 @@ impl Invariants {
         self.order.on_client(message);
         self.news.on_client(client, message);
         self.quarantine.on_client(message);
+        self.data.on_client(client, message);
+        self.copies.on_client(message);
         self.elsewhere.on_client(message);
     }
 

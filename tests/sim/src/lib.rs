@@ -12,7 +12,8 @@
 //!    leave; connections are cut, stand still or fall silent; processes die, by themselves or of a
 //!    call; fetches and loads fail; messages come twice, or late and of attempts that are over. In
 //!    some runs workers may hold little, tasks trap until they are in quarantine and clients clear
-//!    it, calls ask to run elsewhere, and an operator changes what workers offer;
+//!    it, calls ask to run elsewhere, clients bring data and ask for copies, memory is nearly full,
+//!    and an operator changes what workers offer;
 //! 2. **quiet**: nothing goes wrong any more; whatever is wanted has to end;
 //! 3. **farewell**: all interest ends; nothing may be left at the scheduler or at any worker.
 //!
@@ -46,6 +47,7 @@
 
 mod agenda;
 mod client;
+mod data;
 mod faults;
 mod graph;
 mod history;

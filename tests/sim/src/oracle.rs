@@ -139,11 +139,24 @@ impl Oracle {
         self.recipes.insert(key, recipe);
     }
 
+    /// A client brings a value.
+    pub(crate) fn on_bring(&mut self, key: Key, hash: Hash) {
+        self.on_produced(key, hash);
+        self.recipes.entry(key).or_insert_with(|| Recipe {
+            task: "data".to_owned(),
+            inputs: Vec::new(),
+            expected: Some(hash),
+            doomed: false,
+            retries: 0,
+        });
+    }
+
     /// A worker is given a call. Says whether that had asked to run elsewhere.
     pub(crate) fn on_run(&mut self, worker: WorkerId, run: &Assignment) -> Result<bool, String> {
         let (key, attempt) = (run.key, run.attempt);
         named("order", self.invariants.order.check_run(run))?;
         named("needs", self.invariants.needs.check_run(worker, &key))?;
+        named("pause", self.invariants.pause.check_run(worker, run))?;
         named("memory", self.check_memory(worker, run))?;
         named("quarantine", self.check_not_quarantined(&key))?;
         let asked = named("elsewhere", self.check_moved(worker, &key))?;

@@ -56,6 +56,11 @@ impl World {
                 self.answer_peer(place, by, process, from, keys);
                 return Ok(());
             }
+            WorkerEvent::Brought(upload) if !self.workers[place].alive => {
+                self.bring_elsewhere(upload);
+                return Ok(());
+            }
+            WorkerEvent::Brought(upload) if !self.arrives(&upload) => return Ok(()),
             _ => {}
         }
         let worker = &mut self.workers[place];

@@ -107,6 +107,8 @@ impl World {
         }
         named("beliefs", self.compare_states())?;
         named("holdings", self.compare_holdings())?;
+        named("copies", self.check_copies())?;
+        let until = self.agenda.now + QUIET_US;
         self.say_farewell();
         while self.agenda.work() > 0 {
             if self.agenda.now > until + QUIET_US {

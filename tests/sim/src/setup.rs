@@ -33,6 +33,7 @@ impl World {
                 false => 0,
             },
             reschedules_max: wanderers.pick(&[1, 4]),
+            copies_kept_us: Rng::stream(seed, 101).pick(&[0, 50_000]),
             seed,
             ..Config::default()
         };
@@ -51,6 +52,9 @@ impl World {
         world.workers =
             places.map(|place| SimWorker::new(place, slots(&mut setup), bytes())).collect();
         world.draw_clients(seed, &mut setup);
+        if Rng::stream(seed, 102).chance(40) {
+            world.give(seed, 103, |client| &mut client.bringers);
+        }
         if traps {
             world.give(seed, 41, |client| &mut client.trappers);
         }

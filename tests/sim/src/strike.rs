@@ -6,7 +6,7 @@ use grid_proto::report::CallInfo;
 use grid_proto::{Attempt, ClientId, Instance, Key, RequestId};
 use grid_scheduler::{Action, Event as Input};
 
-use crate::agenda::LinkId;
+use crate::agenda::{Event, LinkId, WorkerEvent};
 use crate::client::DATASETS;
 use crate::faults::Fault;
 use crate::network::Peer;
@@ -54,6 +54,13 @@ impl World {
                     let quietly = self.streams.faults.chance(20);
                     self.kill(place, quietly);
                 }
+            }
+            Fault::Full => {
+                let place = self.streams.faults.index(self.workers.len());
+                let process = self.workers[place].process;
+                self.agenda.after(0, Event::Worker(place, process, WorkerEvent::Full(true)));
+                let until = self.streams.faults.range(1_000, 300_000);
+                self.agenda.after(until, Event::Worker(place, process, WorkerEvent::Full(false)));
             }
             Fault::ReplayUp => self.replay_up()?,
             Fault::ReplayDown => self.replay_down()?,

@@ -35,6 +35,9 @@ impl World {
                 }
             }
             ClientEvent::Read(key) => self.read(place, key),
+            ClientEvent::Bring { link, values, failed } => {
+                self.bring_again(place, link, values, failed);
+            }
         }
     }
 
@@ -62,6 +65,7 @@ impl World {
                 self.agenda.after(delay, Event::Client(place, ClientEvent::Read(key)));
             }
         }
+        self.go_on_bringing(place, link)?;
         let dropped = std::mem::take(&mut self.clients[place].dropped);
         if !dropped.is_empty() {
             self.send_from_client(place, FromClient::Release(dropped));

@@ -10,6 +10,7 @@ use grid_proto::{
 use grid_worker::agent::{Action, Agent, Execution};
 
 use crate::agenda::{Agenda, Event, LinkId, Process, WorkerEvent};
+use crate::data::Upload;
 use crate::faults::Faults;
 use crate::invariants::needs;
 use crate::nested::Nested;
@@ -114,6 +115,11 @@ impl SimWorker {
         }
     }
 
+    /// It may have an object of this size.
+    pub(crate) fn may_hold(&self, size: u64) -> bool {
+        self.memory_bytes >= size
+    }
+
     pub(crate) fn address(&self) -> String {
         format!("{}:{}", self.place, self.process)
     }
@@ -177,6 +183,11 @@ impl SimWorker {
                 }
                 self.agent.on_fetched(from, &got, &failed);
             }
+            WorkerEvent::Brought(Upload { key, meta, .. }) => {
+                self.store.insert(key, meta);
+                self.agent.on_brought(&[key]);
+            }
+            WorkerEvent::Full(full) => self.agent.on_paused(full),
             WorkerEvent::Heartbeat => {
                 self.agent.on_tick();
                 self.outbox.push(FromWorker::Heartbeat {

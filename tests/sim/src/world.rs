@@ -149,6 +149,8 @@ impl World {
                     // Whoever asked notices that the connection is over.
                     let fetched = WorkerEvent::Fetched { from, found: Vec::new(), failed: keys };
                     self.agenda.after(0, Event::Worker(by, process, fetched));
+                } else if let WorkerEvent::Brought(upload) = event {
+                    self.bring_elsewhere(upload);
                 }
             }
             Event::Client(place, event) => self.on_client_event(place, event),

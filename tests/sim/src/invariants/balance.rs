@@ -45,6 +45,10 @@ impl Invariants {
                     *given_back = (worker, 0);
                 }
             }
+            // What was given back because of that may come back.
+            FromWorker::Paused(false) => {
+                self.balance.given_back.retain(|_, (from, _)| *from != worker);
+            }
             // It came back for another reason, or will.
             FromWorker::Finished { key, .. } | FromWorker::MissingInputs { key, .. } => {
                 self.balance.given_back.remove(key);

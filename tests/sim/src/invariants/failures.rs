@@ -43,6 +43,10 @@ impl Oracle {
             }
             _ => {}
         }
+        if failure.kind == FailureKind::LostData && named("data", self.check_lost_data(&site.key))?
+        {
+            return Ok(());
+        }
         if failure.kind == FailureKind::LostData && self.methods_run.contains(&site.key) {
             // Its result was lost, or nobody could fetch it.
             return Ok(());
