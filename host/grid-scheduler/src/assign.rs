@@ -35,6 +35,9 @@ impl Scheduler {
             instance: self.instance_of(id),
         };
         let needs = call.needs().cloned();
+        if let Some(wishes) = &mut self.calls[id].wishes {
+            wishes.moves = false;
+        }
         self.calls.expect(id);
         let now = self.now;
         self.workers.change(worker, |worker| {

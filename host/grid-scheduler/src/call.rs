@@ -60,6 +60,8 @@ pub(crate) struct Wishes {
     /// How often it asked to run elsewhere, and where it was then.
     pub(crate) reschedules: u32,
     pub(crate) avoids: Option<WorkerId>,
+    /// It asked so and was given to nobody since.
+    pub(crate) moves: bool,
     pub(crate) needs: Needs,
 }
 

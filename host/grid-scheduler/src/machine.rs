@@ -55,7 +55,7 @@ pub struct Scheduler {
     /// Calls that may run anywhere and have no reason to run anywhere: held back until somebody
     /// has room.
     pub(crate) unbound: BTreeSet<(Priority, CallId)>,
-    /// Calls that asked to run elsewhere and have not been placed since.
+    /// Calls that asked to run elsewhere and could be given to another worker in the next round.
     pub(crate) elsewhere: BTreeSet<CallId>,
     /// Calls that no connected worker may run.
     pub(crate) homeless: Homeless,

@@ -112,6 +112,9 @@ impl Scheduler {
             }
         };
         self.hold_back(id, at);
+        if self.moves(id) {
+            self.elsewhere.insert(id);
+        }
     }
 
     /// Holds a call back that is in no queue.

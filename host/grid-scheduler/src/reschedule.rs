@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use grid_proto::{Failure, FailureKind, WorkerId};
 
-use crate::call::{CallId, State};
+use crate::call::{CallId, Queue, State};
 use crate::machine::Scheduler;
 use crate::mutation::Mutation;
 use crate::placement::suits;
@@ -32,11 +32,16 @@ impl Scheduler {
         }
         wishes.reschedules += u32::from(counted);
         wishes.avoids = Some(worker);
+        wishes.moves = true;
         if self.mutated(Mutation::RescheduledDropped) {
             return self.leave_worker(id);
         }
         self.start_over(id);
-        self.elsewhere.insert(id);
+    }
+
+    /// It asked to run elsewhere and was given to nobody since.
+    pub(crate) fn moves(&self, id: CallId) -> bool {
+        self.calls[id].wishes.as_ref().is_some_and(|wishes| wishes.moves)
     }
 
     /// Places what asked to run elsewhere on the least loaded of the other workers, whether it has
@@ -44,47 +49,45 @@ impl Scheduler {
     pub(crate) fn place_elsewhere(&mut self, touched: &mut BTreeSet<WorkerId>) {
         let elsewhere = std::mem::take(&mut self.elsewhere);
         for id in elsewhere {
-            if !self.calls.contains(id) || !self.calls[id].is_active() {
+            // It may have ended since, and its place in the arena be another call's; and where an
+            // input is gone it asks again when that is there.
+            let asks = self.calls.contains(id)
+                && self.moves(id)
+                && matches!(self.calls[id].state, State::Queued { .. })
+                && self.is_ready(id);
+            if !asks || self.refuse_quarantined(id) {
                 continue;
             }
-            let avoids = self.calls[id].wishes.as_ref().and_then(|wishes| wishes.avoids);
-            let Some(avoids) = avoids else {
-                // Another call at the same place of the arena.
-                continue;
-            };
-            match self.calls[id].state {
-                State::Queued { .. } => {}
-                State::Waiting { .. } => {
-                    self.elsewhere.insert(id);
-                    continue;
-                }
-                _ => continue,
-            }
-            if !self.is_ready(id) {
-                self.elsewhere.insert(id);
-                continue;
-            }
-            let (bytes, needs) = (self.inputs(id).bytes(), self.calls[id].needs());
-            let others = |names_matter: bool, free: &[_]| {
-                self.workers.first_to_start(needs, |other, worker| {
-                    (other != avoids || self.mutated(Mutation::SameWorkerAgain))
-                        && !worker.arriving
-                        && !worker.paused
-                        && suits(worker, needs, names_matter, bytes)
-                        && worker.has_free(free)
-                })
-            };
-            // Names that are preferred matter while another worker than the avoided one has one.
-            let names_matter =
-                !needs.is_some_and(|needs| needs.prefer) || others(true, &[]).is_some();
-            let other = others(names_matter, needs.map_or(&[], |needs| &needs.resources));
-            if let Some(worker) = other
-                && !self.refuse_quarantined(id)
-            {
+            if let Some(worker) = self.other_for(id, true) {
                 self.dequeue(id);
                 self.assign(id, worker);
                 touched.insert(worker);
+            } else if let Some(worker) = self.other_for(id, false) {
+                self.dequeue(id);
+                self.hold_back(id, Queue::Of(worker));
             }
         }
+    }
+
+    /// The least loaded of the workers that a call which asked to run elsewhere may go to, of those
+    /// that can take it now, or of all.
+    fn other_for(&self, id: CallId, now: bool) -> Option<WorkerId> {
+        let call = &self.calls[id];
+        let avoids = call.wishes.as_ref().and_then(|wishes| wishes.avoids);
+        let avoids = avoids.filter(|_| !self.mutated(Mutation::SameWorkerAgain));
+        let (bytes, needs) = (self.inputs(id).bytes(), call.needs());
+        let others = |names_matter: bool, free: &[_]| {
+            self.workers.first_to_start(needs, |other, worker| {
+                Some(other) != avoids
+                    && !(now && worker.arriving)
+                    && !worker.paused
+                    && suits(worker, needs, names_matter, bytes)
+                    && worker.has_free(free)
+            })
+        };
+        // Names that are preferred matter while another worker than the avoided one has one.
+        let names_matter = !needs.is_some_and(|needs| needs.prefer) || others(true, &[]).is_some();
+        let free = needs.filter(|_| now).map_or(&[][..], |needs| &needs.resources);
+        others(names_matter, free)
     }
 }

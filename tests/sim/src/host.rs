@@ -67,7 +67,7 @@ impl World {
                             // A method waits for its actor's turn and for nothing else; what moves
                             // goes to another worker whether that has room or not.
                             if !moves && !matches!(run.instance, Instance::Of(_)) {
-                                given.push(run.priority);
+                                given.push((id, run.priority));
                             }
                         }
                     }
@@ -98,7 +98,7 @@ impl World {
     }
 
     /// Invariants that need all calls: after some rounds, for that takes long.
-    fn look_at_calls(&mut self, given: &[Priority]) -> Result<(), String> {
+    fn look_at_calls(&mut self, given: &[(WorkerId, Priority)]) -> Result<(), String> {
         self.rounds += 1;
         if !self.pace.of_agents || !self.rounds.is_multiple_of(LOOK_ROUNDS) {
             return Ok(());

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use grid_proto::message::{FromClient, FromWorker, Outcome, Submission, ToClient, ToWorker};
+use grid_proto::message::{
+    FromClient, FromWorker, Outcome, Registration, Submission, ToClient, ToWorker,
+};
 use grid_proto::{Attempt, CallOptions, CallSpec, FailureKind, Key, RequestId, Spent, WorkerId};
 
-use super::grid::{ANN, Grid, Out, call, key, number, tasks};
+use super::grid::{ANN, Grid, Out, call, key, meta, number, tasks};
 use crate::{Action, Config, Event};
 
 impl Grid {
@@ -262,6 +264,24 @@ fn a_call_that_asks_runs_elsewhere_and_in_the_end_fails() {
     let out = grid.reschedule(1, 1, 3);
     let [(1, failure)] = out.failed(ANN)[..] else { panic!("{out:?}") };
     assert_eq!(failure.kind, FailureKind::Rescheduled);
+}
+
+#[test]
+fn a_call_that_asks_waits_for_others_that_cannot_take_it_yet() {
+    let mut grid = Grid::with(Config { turn_calls_max: 1, ..Config::default() });
+    grid.worker(1, 1);
+    grid.submit(ANN, &[call(1, &[])], &[key(1)]);
+    // It is given nothing until its results are taken over, one in a turn.
+    let holds: Vec<_> = (100..200).map(|n| (key(n), meta(8))).collect();
+    let registration = Registration { holds, ..grid.registration(2, "w2", 2, 1) };
+    grid.machine.handle(grid.now, Event::WorkerConnected(WorkerId(2), registration));
+    grid.machine.flush(grid.now);
+    let (key, attempt, spent) = (key(1), Attempt(0), Spent::default());
+    let asked = FromWorker::Finished { key, attempt, outcome: Outcome::Reschedule, spent };
+    grid.machine.handle(grid.now, Event::Worker(WorkerId(1), asked));
+    assert_eq!(grid.settle().placed(), [(2, 1, 1)], "and not on the first again");
+    // With nobody else to wait for it runs where it was.
+    assert_eq!(grid.tell(Event::WorkerGone(WorkerId(2))).placed(), [(1, 1, 2)]);
 }
 
 #[test]

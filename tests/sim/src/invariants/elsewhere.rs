@@ -25,6 +25,11 @@ impl Elsewhere {
         self.asks.contains_key(key)
     }
 
+    /// The worker on which the call asked so, if it was given to nobody since.
+    pub(super) fn leaves(&self, key: &Key) -> Option<WorkerId> {
+        self.open.get(key).map(|(worker, _)| *worker)
+    }
+
     /// Who lets go of a call may end it; when it is wanted anew it may run anywhere.
     pub(crate) fn on_client(&mut self, message: &FromClient) {
         if !matches!(message, FromClient::Submit(_) | FromClient::Query { .. }) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use grid_proto::message::{Assignment, FromClient, FromWorker};
 use grid_proto::report::CallInfo;
-use grid_proto::{Key, Priority};
+use grid_proto::{Key, Priority, WorkerId};
 
 use crate::oracle::Oracle;
 
@@ -44,13 +44,18 @@ impl Order {
 }
 
 impl Oracle {
-    /// A placement round gave these away and left those held back. Calls inside of others may be
+    /// A placement round gave these to workers and left those held back. Calls inside of others may be
     /// given to a worker that has no room for anything else.
-    pub(crate) fn on_round(&mut self, given: &[Priority], held_back: &[&CallInfo]) {
-        let Some(last) = given.iter().filter(|priority| priority.nesting == 0).max() else {
+    pub(crate) fn on_round(&mut self, given: &[(WorkerId, Priority)], held_back: &[&CallInfo]) {
+        let given = || given.iter().filter(|(_, priority)| priority.nesting == 0);
+        if given().next().is_none() {
             return;
-        };
+        }
         for call in held_back {
+            // Where it asked to leave it could not run.
+            let avoids = self.invariants.elsewhere.leaves(&call.key);
+            let could = given().filter(|(worker, _)| Some(*worker) != avoids);
+            let Some(last) = could.map(|(_, priority)| priority).max() else { continue };
             let anywhere =
                 self.recipes.get(&call.key).is_some_and(|recipe| recipe.inputs.is_empty())
                     && !self.invariants.needs.any_of(&call.key);
