@@ -8,7 +8,7 @@ use std::time::Duration;
 use grid_net::Backoff;
 use grid_proto::data::{ITEMS_MAX, Scattering as Message};
 use grid_proto::message::{Answer, FromClient, Holder, Refusal};
-use grid_proto::{Key, WorkerId};
+use grid_proto::{FailureKind, Key, WorkerId};
 use grid_sdk::{IntoValue, Raw};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -178,7 +178,8 @@ impl Scattering<'_> {
     /// Places and uploads items, at most [`ITEMS_MAX`].
     async fn bring<T>(&self, items: Vec<Item>) -> Result<Vec<Future<T>>, ClientError> {
         let link = self.client.link();
-        let futures = items.iter().map(|item| Future::new(link, item.key)).collect();
+        let futures: Vec<Future<T>> =
+            items.iter().map(|item| Future::new(link, item.key)).collect();
         let items = Arc::new(items);
         let mut left: Vec<usize> = (0..items.len()).collect();
         let mut failed = Vec::<WorkerId>::new();
@@ -193,6 +194,9 @@ impl Scattering<'_> {
                     failed.push(worker);
                     reason = error.to_string();
                 }
+            }
+            if left.is_empty() {
+                left = lost(&items, &futures).await?;
             }
             if left.is_empty() {
                 self.replicate(&items).await?;
@@ -257,6 +261,23 @@ impl Scattering<'_> {
         }
         Ok(by_worker)
     }
+}
+
+/// Waits until the grid knows that it has the items. Gives those whose worker died before it had said so.
+async fn lost<T>(items: &[Item], futures: &[Future<T>]) -> Result<Vec<usize>, ClientError> {
+    let mut lost = Vec::new();
+    for (place, future) in futures.iter().enumerate() {
+        future.wait().await;
+        match future.slot().failure() {
+            None => {}
+            Some(ClientError::Failed(failure)) if failure.kind == FailureKind::LostData => {
+                tracing::info!(key = %items[place].key, "data is lost as soon as it was brought");
+                lost.push(place);
+            }
+            Some(error) => return Err(error),
+        }
+    }
+    Ok(lost)
 }
 
 /// Uploads to all workers at the same time.

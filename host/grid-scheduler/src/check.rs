@@ -65,6 +65,8 @@ impl Scheduler {
                 bytes += held.size();
             }
             ensure(bytes == worker.held_bytes, &format!("{name}: held bytes"))?;
+            let comes = |awaited: &CallId| self.was_to_come_to(*awaited, id);
+            ensure(worker.awaits.iter().all(comes), &format!("{name}: awaits in vain"))?;
         }
         self.check_losses(&in_hand)?;
         self.check_news()?;
@@ -151,6 +153,11 @@ impl Scheduler {
                 ensure(hold, "a client brings it and holds no future on it")?;
                 let brought = !arrival.bringers.is_empty() || self.to_release.contains(&id);
                 ensure(brought, "nobody brings it")?;
+                let awaited = match self.workers.of(arrival.home) {
+                    Some(home) => home.awaits.contains(&id),
+                    None => self.lost.held(arrival.home, id),
+                };
+                ensure(awaited, "nobody waits for its bytes")?;
             }
             State::Waiting { missing: counted } => {
                 ensure(*counted as usize == missing, "missing inputs are miscounted")?;

@@ -220,7 +220,13 @@ impl Scheduler {
             self.reset_failed(id);
         }
         if let State::Arriving(arrival) = &mut self.calls[id].state {
-            arrival.home = home;
+            let before = std::mem::replace(&mut arrival.home, home);
+            if let Some(before) = self.workers.of_mut(before) {
+                before.awaits.remove(&id);
+            }
+            if let Some(home) = self.workers.of_mut(home) {
+                home.awaits.insert(id);
+            }
             if !arrival.bringers.contains(&client) {
                 arrival.bringers.push(client);
             }
@@ -228,6 +234,9 @@ impl Scheduler {
         }
         let arrival = Arrival { meta, home, bringers: smallvec![client] };
         self.set_state(id, State::Arriving(Box::new(arrival)));
+        if let Some(home) = self.workers.of_mut(home) {
+            home.awaits.insert(id);
+        }
     }
 
     /// A worker has what clients were bringing. Says whether they were.
@@ -251,6 +260,11 @@ impl Scheduler {
             && !self.mutated(Mutation::AbandonedAwaited)
     }
 
+    /// A client was bringing it to this worker, which is gone.
+    pub(crate) fn was_to_come_to(&self, id: CallId, worker: WorkerId) -> bool {
+        matches!(&self.calls[id].state, State::Arriving(arrival) if arrival.home == worker)
+    }
+
     /// It was brought by a client.
     pub(crate) fn is_data(&self, id: CallId) -> bool {
         self.tasks.is_data(self.calls[id].task)
@@ -259,6 +273,9 @@ impl Scheduler {
     /// Nobody has it, and nobody can compute it.
     pub(crate) fn lost_data(&self, id: CallId) -> Failure {
         let message = match &self.calls[id].state {
+            State::Arriving(arrival) if !arrival.bringers.is_empty() => {
+                "the worker to which the data was brought is gone"
+            }
             State::Arriving(_) => {
                 "the client that brought the data left before all of it had arrived"
             }

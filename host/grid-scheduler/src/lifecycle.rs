@@ -19,6 +19,11 @@ impl Scheduler {
     /// The only writer of a call's state.
     pub(crate) fn set_state(&mut self, id: CallId, state: State) {
         let call = &mut self.calls[id];
+        if let State::Arriving(arrival) = &call.state
+            && let Some(home) = self.workers.of_mut(arrival.home)
+        {
+            home.awaits.remove(&id);
+        }
         self.counts.change(call.task, Some(&call.state), Some(&state));
         self.story.tell(self.now, &call.key, call.attempt, &state);
         call.state = state;
@@ -319,6 +324,9 @@ impl Scheduler {
 
     /// A replica is gone. With the last one the result is computed again, if it is still wanted.
     pub(crate) fn lose_replica(&mut self, id: CallId, worker: WorkerId) {
+        if self.was_to_come_to(id, worker) {
+            return self.fail_for_good(id);
+        }
         let size = self.calls[id].size();
         if let Some(known) = self.workers.of_mut(worker)
             && known.holds.remove(&id)

@@ -37,6 +37,7 @@ struct Gone {
     in_hand: BTreeSet<CallId>,
     /// Calls that it was executing, if it died.
     executing: BTreeSet<CallId>,
+    /// What it held, and what clients were bringing to it.
     holds: BTreeSet<CallId>,
 }
 
@@ -87,10 +88,12 @@ impl Scheduler {
         if !self.mutated(Mutation::BacklogNotRehoused) {
             self.rehouse_later(id, std::mem::take(&mut worker.backlog));
         }
-        let Worker { name, mut in_hand, mut holds, .. } = worker;
+        let Worker { name, mut in_hand, mut holds, mut awaits, .. } = worker;
         if self.mutated(Mutation::HolderKept) {
             holds.clear();
         }
+        // What was to come to it is lost like what it had.
+        holds.append(&mut awaits);
         // As a rule it had few in hand: they are done with at once.
         for _ in 0..AT_ONCE_MAX {
             let Some(call) = in_hand.pop_first() else { break };

@@ -369,6 +369,7 @@ impl Scheduler {
                 backlog: Backlog::default(),
                 holds: BTreeSet::new(),
                 held_bytes: 0,
+                awaits: BTreeSet::new(),
                 credit: 0,
                 seen: self.now,
                 resident_bytes: 0,

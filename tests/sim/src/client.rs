@@ -103,7 +103,7 @@ impl SimClient {
         poison_percent: u64,
         rng: &mut Rng,
     ) -> Vec<FromClient> {
-        let held: Vec<_> = self.futures.keys().copied().collect();
+        let held = self.held();
         if self.trappers.as_mut().is_some_and(|rng| rng.chance(15)) {
             return vec![self.clear()];
         }

@@ -51,6 +51,7 @@ impl World {
                 Action::ToClient(id, message) => {
                     let told = self.oracle.invariants.news.on_to_client(id, &message);
                     named("news", told)?;
+                    self.oracle.invariants.data.on_to_client(id, &message);
                     named("pause", self.oracle.invariants.pause.check_told(&message))?;
                     to_clients.entry(id.0).or_default().push(message);
                 }

@@ -182,6 +182,25 @@ fn what_nobody_brings_any_more_is_lost_for_those_that_wait() {
 }
 
 #[test]
+fn what_was_on_its_way_to_a_worker_that_is_gone_is_lost_and_may_be_brought_again() {
+    let mut grid = Grid::new();
+    grid.worker(10, 1);
+    bring(&mut grid, ANN, &[1]);
+    grid.submit(BOB, &[reader(1, 1)], &[key(1)]);
+    let out = grid.tell(Event::WorkerGone(WorkerId(10)));
+    assert_eq!(
+        failures(&out, ANN),
+        [(named(1).0, FailureKind::LostData)],
+        "the worker may have had it"
+    );
+    assert_eq!(failures(&out, BOB), [(key(1), FailureKind::LostData)]);
+    grid.worker(11, 1);
+    assert_eq!(bring(&mut grid, ANN, &[1]), [11]);
+    grid.hear(11, holds(1));
+    assert_eq!(state(&mut grid, 1), "memory");
+}
+
+#[test]
 fn what_nobody_wants_any_more_is_forgotten_on_its_way() {
     let mut grid = Grid::new();
     grid.worker(10, 1);

@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use grid_proto::message::{FromClient, FromWorker};
-use grid_proto::{ClientId, Key, WorkerId};
+use grid_proto::message::{Answer, FromClient, FromWorker, ToClient};
+use grid_proto::{ClientId, Key, RequestId, WorkerId};
 
 use crate::oracle::Oracle;
 
 #[derive(Debug, Default)]
 pub(crate) struct Data {
-    /// Workers that said that they have it.
+    /// Workers that said that they have it, or to which it was to be brought.
     holders: BTreeMap<Key, BTreeSet<WorkerId>>,
     bringers: BTreeMap<Key, BTreeSet<ClientId>>,
+    /// What was asked for and has not been answered.
+    asked: BTreeMap<(ClientId, RequestId), Vec<Key>>,
     /// Clients that let go of something that they brought, or left.
     left: BTreeSet<(ClientId, Key)>,
 }
@@ -33,6 +35,8 @@ impl Data {
     pub(super) fn on_client(&mut self, client: ClientId, message: &FromClient) {
         match message {
             FromClient::Scatter(scattering) => {
+                let keys = scattering.items.iter().map(|(key, _)| *key).collect();
+                self.asked.insert((client, scattering.request), keys);
                 for (key, _) in &scattering.items {
                     self.bringers.entry(*key).or_default().insert(client);
                 }
@@ -41,6 +45,17 @@ impl Data {
                 self.left.extend(keys.iter().map(|key| (client, *key)));
             }
             _ => {}
+        }
+    }
+
+    pub(crate) fn on_to_client(&mut self, client: ClientId, message: &ToClient) {
+        let ToClient::Answer { request, answer } = message else { return };
+        let Some(keys) = self.asked.remove(&(client, *request)) else { return };
+        if let Answer::Scattered(homes) = answer {
+            for (key, home) in keys.into_iter().zip(homes) {
+                let home = home.as_ref().map(|home| home.worker);
+                self.holders.entry(key).or_default().extend(home);
+            }
         }
     }
 
