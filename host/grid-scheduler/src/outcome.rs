@@ -146,7 +146,11 @@ impl Scheduler {
                     self.note_unread(id);
                 }
                 Some(id) if self.complete_arrival(id, worker) => {}
-                _ => self.free_stray(worker, *key),
+                Some(id) => {
+                    self.copied(id, worker, false);
+                    self.free_stray(worker, *key);
+                }
+                None => self.free_stray(worker, *key),
             }
         }
     }

@@ -32,13 +32,10 @@ pub(crate) struct Upload {
     pub(crate) to: WorkerId,
 }
 
-/// A value, and whether its future was made for this.
-type Brought = (Key, ObjectMeta, bool);
-
 /// What a client has said that it brings, and asked about copies.
 #[derive(Debug, Default)]
 pub(crate) struct Bringing {
-    scatters: Vec<(RequestId, Vec<Brought>)>,
+    scatters: Vec<(RequestId, Vec<(Key, ObjectMeta)>)>,
     others: Vec<RequestId>,
     /// To be uploaded, and to be brought later because no worker takes data.
     pub(crate) homes: Vec<(Holder, Key, ObjectMeta)>,
@@ -92,7 +89,6 @@ impl SimClient {
         failed: Vec<WorkerId>,
         oracle: &mut Oracle,
     ) -> FromClient {
-        let mut brought = Vec::new();
         for (key, meta) in &values {
             oracle.on_bring(*key, meta.hash);
             let fresh = !self.futures.contains_key(key);
@@ -103,9 +99,8 @@ impl SimClient {
             if fresh {
                 self.bringing.unknown.insert(*key);
             }
-            brought.push((*key, *meta, fresh));
         }
-        self.bringing.scatters.push((request, brought));
+        self.bringing.scatters.push((request, values.clone()));
         FromClient::Scatter(Scattering { request, items: values, to: Vec::new(), failed })
     }
 
@@ -116,7 +111,7 @@ impl SimClient {
             let (_, brought) = self.bringing.scatters.remove(place);
             match answer {
                 Answer::Scattered(homes) => {
-                    for ((key, meta, _), home) in brought.into_iter().zip(homes) {
+                    for ((key, meta), home) in brought.into_iter().zip(homes) {
                         self.bringing.unknown.remove(&key);
                         let home = home.clone();
                         self.bringing.homes.extend(home.map(|home| (home, key, meta)));
@@ -124,15 +119,15 @@ impl SimClient {
                     return true;
                 }
                 Answer::Refused(Refusal::NoWorker { .. }) => {
-                    self.bringing.later.extend(brought.iter().map(|(key, meta, _)| (*key, *meta)));
+                    self.bringing.later.extend(brought);
                     return true;
                 }
                 // A value fits no worker that there is.
                 Answer::Refused(Refusal::BadArguments { .. }) => {
-                    let fresh = brought.iter().filter(|(.., fresh)| *fresh);
-                    for (key, ..) in fresh {
+                    let unknown = &mut self.bringing.unknown;
+                    let refused = brought.iter().filter(|(key, ..)| unknown.remove(key));
+                    for (key, ..) in refused {
                         self.futures.remove(key);
-                        self.bringing.unknown.remove(key);
                         self.dropped.push(*key);
                     }
                     return true;

@@ -66,7 +66,9 @@ impl Oracle {
         };
         let (_, most) = self.input_bytes(key);
         let suits = |other: &WorkerId| {
-            !self.lost.contains(other) && most <= self.invariants.memory.limit(*other)
+            !self.lost.contains(other)
+                && !self.invariants.pause.is_paused(*other)
+                && most <= self.invariants.memory.limit(*other)
         };
         if worker == avoids && !self.invariants.needs.any_of(key) && others.iter().any(suits) {
             let key = key.short();

@@ -20,6 +20,10 @@ impl Pause {
         }
     }
 
+    pub(super) fn is_paused(&self, worker: WorkerId) -> bool {
+        self.paused.contains(&worker)
+    }
+
     pub(crate) fn check_run(&self, worker: WorkerId, run: &Assignment) -> Result<(), String> {
         match self.paused.contains(&worker) && !matches!(run.instance, Instance::Of(_)) {
             true => Err(format!("{} was given to paused worker {worker}", run.key.short())),
