@@ -54,6 +54,7 @@ impl Invariants {
         self.memory.on_worker(worker, message);
         self.data.on_worker(worker, message);
         self.pause.on_worker(worker, message);
+        self.elsewhere.on_worker(worker, message);
         self.on_withdrawn(worker, message);
         self.hands.on_worker(worker, message);
         self.order.on_worker(message);

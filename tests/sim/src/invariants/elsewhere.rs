@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use grid_proto::message::FromClient;
+use grid_proto::message::{FromClient, FromWorker};
 use grid_proto::{Key, WorkerId};
 
 use crate::oracle::Oracle;
@@ -34,6 +34,15 @@ impl Elsewhere {
     pub(crate) fn on_client(&mut self, message: &FromClient) {
         if !matches!(message, FromClient::Submit(_) | FromClient::Query { .. }) {
             self.on_client_gone();
+        }
+    }
+
+    /// A worker that is paused may have been no choice when the call was placed.
+    pub(super) fn on_worker(&mut self, worker: WorkerId, message: &FromWorker) {
+        if matches!(message, FromWorker::Paused(true)) {
+            for (_, others) in self.open.values_mut() {
+                others.retain(|other| *other != worker);
+            }
         }
     }
 
