@@ -161,6 +161,7 @@ impl Scheduler {
             if let Some(wishes) = &mut self.calls[id].wishes {
                 wishes.retries_left = wishes.retries;
                 wishes.deaths.clear();
+                wishes.reschedules = 0;
             }
         }
         self.set_state(id, State::Released);

@@ -197,7 +197,10 @@ impl World {
                     self.oracle.on_failed_attempt(key, attempt);
                     self.oracle.on_strike(id, key, &failure);
                 }
-                Some(Outcome::Reschedule) => named("elsewhere", self.oracle.on_ask(id, key))?,
+                Some(Outcome::Reschedule) => {
+                    let goes_on = self.is_under_way(&key);
+                    named("elsewhere", self.oracle.on_ask(id, key, goes_on))?;
+                }
                 Some(Outcome::Memory { .. }) | None => {}
             }
         }

@@ -193,6 +193,15 @@ impl World {
         self.calls_in(None)
     }
 
+    /// The call is known and has not failed.
+    pub(crate) fn is_under_way(&mut self, key: &Key) -> bool {
+        let query = Query::Calls { prefix: key.to_string(), state: None, count_max: 1 };
+        match self.ask(query) {
+            Some(Answer::Calls(calls)) => calls.iter().any(|call| call.state != "erred"),
+            _ => false,
+        }
+    }
+
     /// The calls in this state; as many as are ever listed.
     pub(crate) fn calls_in(&mut self, state: Option<&str>) -> Vec<CallInfo> {
         let state = state.map(str::to_owned);

@@ -267,6 +267,19 @@ fn a_call_that_asks_runs_elsewhere_and_in_the_end_fails() {
 }
 
 #[test]
+fn a_call_that_is_tried_again_may_ask_as_often_as_before() {
+    let mut grid = Grid::with(Config { reschedules_max: 1, ..Config::default() });
+    grid.worker(1, 1);
+    grid.submit(ANN, &[call(1, &[])], &[key(1)]);
+    assert_eq!(grid.reschedule(1, 1, 0).placed(), [(1, 1, 1)]);
+    assert_eq!(grid.reschedule(1, 1, 1).failed(ANN).len(), 1);
+    // Who wants it once more may have started the worker that it looks for.
+    let retry = FromClient::Retry { request: RequestId(9), keys: vec![key(1)] };
+    assert_eq!(grid.say(ANN, retry).placed(), [(1, 1, 2)]);
+    assert_eq!(grid.reschedule(1, 1, 2).placed(), [(1, 1, 3)]);
+}
+
+#[test]
 fn a_call_that_asks_waits_for_others_that_cannot_take_it_yet() {
     let mut grid = Grid::with(Config { turn_calls_max: 1, ..Config::default() });
     grid.worker(1, 1);

@@ -54,12 +54,21 @@ impl Elsewhere {
 }
 
 impl Oracle {
-    /// A call asked to run elsewhere, and the scheduler counted it.
-    pub(crate) fn on_ask(&mut self, worker: WorkerId, key: Key) -> Result<(), String> {
+    /// A call asked to run elsewhere, and the scheduler counted it. Unless it `goes_on` it has failed,
+    /// and is another call when it is wanted anew.
+    pub(crate) fn on_ask(
+        &mut self,
+        worker: WorkerId,
+        key: Key,
+        goes_on: bool,
+    ) -> Result<(), String> {
         let others =
             self.names.keys().filter(|other| **other != worker && !self.lost.contains(other));
         let others = others.copied().collect();
-        self.invariants.elsewhere.open.insert(key, (worker, others));
+        match goes_on {
+            true => drop(self.invariants.elsewhere.open.insert(key, (worker, others))),
+            false => drop(self.invariants.elsewhere.open.remove(&key)),
+        }
         let asks = self.invariants.elsewhere.asks.entry(key).or_default();
         *asks += 1;
         match *asks <= ASKS_MAX {
