@@ -3,7 +3,7 @@
 use grid_proto::message::{FromWorker, Outcome, ToWorker};
 use grid_proto::{Amount, Attempt, CallSpec, Key, Pins, Spent, WorkerId};
 
-use super::grid::{ANN, Grid, Out, call, key};
+use super::grid::{ANN, Grid, Out, call, key, meta};
 use crate::{Action, Config, Event, Now};
 
 fn withdrawn(out: &Out) -> Vec<(u32, Key, Attempt)> {
@@ -64,6 +64,35 @@ fn what_was_handed_out_and_has_not_begun_is_asked_back_for_an_idle_worker() {
     assert_eq!(out.ready(ANN), [9]);
     assert_eq!(out.placed(), []);
     assert_eq!(grid.hear(10, gave(10)).placed(), [], "an attempt that is over");
+}
+
+#[test]
+fn nothing_is_asked_back_before_its_worker_was_told_of_it() {
+    let mut grid = Grid::with(Config { lookahead_us: 1_000_000, ..Config::default() });
+    grid.worker(10, 1);
+    let calls: Vec<_> = (0..=10).map(|n| call(n, if n == 0 { &[] } else { &[0] })).collect();
+    let wanted: Vec<_> = (1..=10).map(key).collect();
+    grid.submit(ANN, &calls, &wanted);
+    // In one batch its input is there, and somebody comes who is idle.
+    let (outcome, spent) = (Outcome::Memory { meta: meta(8), inline: None }, Spent::default());
+    let ready = FromWorker::Finished { key: key(0), attempt: Attempt(0), outcome, spent };
+    grid.machine.handle(grid.now, Event::Worker(WorkerId(10), ready));
+    let joins = Event::WorkerConnected(WorkerId(11), grid.registration(11, "w11", 11, 1));
+    let out = grid.tell(joins);
+    let (mut told, mut asked) = (Vec::new(), 0);
+    for action in &out.0 {
+        match action {
+            Action::ToWorker(WorkerId(10), ToWorker::Run(runs)) => {
+                told.extend(runs.iter().map(|run| (run.key, run.attempt)));
+            }
+            Action::ToWorker(WorkerId(10), ToWorker::Withdraw(attempts)) => {
+                assert!(attempts.iter().all(|attempt| told.contains(attempt)), "{out:?}");
+                asked += attempts.len();
+            }
+            _ => {}
+        }
+    }
+    assert_eq!((told.len(), asked), (10, 1));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use grid_proto::message::{FromClient, FromWorker, Outcome, Submission};
 use grid_proto::{
-    Attempt, CallSpec, Failure, FailureKind, Pins, RequestId, Spent, TrapKind, WorkerId,
+    Attempt, CallSpec, Failure, FailureKind, Instance, Pins, RequestId, Spent, TrapKind, WorkerId,
 };
 
 use super::grid::{ANN, Grid, call, key, tasks};
@@ -86,4 +86,32 @@ fn what_asked_to_run_elsewhere_does_not_leave_quarantine() {
     let out = grid.tell(ended(11, 2, Outcome::Failed(failure)));
     assert_eq!(out.placed(), []);
     assert_eq!(out.failed(ANN).len(), 2);
+}
+
+#[test]
+fn a_call_that_nobody_awaits_and_that_cannot_read_a_method_may_be_refused() {
+    let mut grid = Grid::with(Config { quarantine_strikes: 1, ..Config::default() });
+    grid.worker(10, 1);
+    let with = |number, instance| {
+        let mut spec = call(number, &[]);
+        spec.options.instance = instance;
+        spec
+    };
+    let actor = [with(1, Instance::Kept), with(2, Instance::Of(key(1))), call(3, &[])];
+    grid.submit(ANN, &actor, &[key(1), key(2), key(3)]);
+    for number in 1..=3 {
+        grid.finish(10, number, 0, 8);
+    }
+    grid.worker(11, 2);
+    let calls = vec![pinned(call(4, &[2]), "w11"), pinned(call(5, &[3]), "w11")];
+    let (request, detached, wanted) = (RequestId(9), vec![key(4)], vec![key(5)]);
+    let whole =
+        Submission { request, tasks: tasks(), calls, detached, wanted, ..Submission::default() };
+    assert_eq!(grid.say(ANN, FromClient::Submit(whole)).placed(), [(11, 4, 0), (11, 5, 0)]);
+    assert_eq!(grid.fail(11, 5, 0, trap()).failed(ANN).len(), 1, "their task is in quarantine");
+    // The worker of the method is asked; the reader would start over, and is refused.
+    let missing = vec![(key(2), WorkerId(10))];
+    let unread = FromWorker::MissingInputs { key: key(4), attempt: Attempt(0), missing };
+    assert_eq!(grid.hear(11, unread).placed(), []);
+    assert_eq!(grid.state(4), "unknown");
 }
