@@ -8,11 +8,21 @@ use grid_sim::run_mutated;
 
 /// A mistake that so many runs do not show is not found.
 const SEEDS_MAX: u64 = 1_000;
-const PARTS: usize = 4;
+const PARTS: usize = 8;
+/// Mistakes that few runs show, with one that last did: it is tried first.
+const RARE: &[(Mutation, u64)] = &[
+    (Mutation::AgainNotTold, 251),
+    (Mutation::StolenFromQuarantine, 71),
+    (Mutation::StaleAccepted, 45),
+    (Mutation::TunedNotRehoused, 45),
+    (Mutation::ResourcesNotSet, 40),
+];
 
-/// The first seed that shows it, and what it shows.
+/// A seed that shows it, and what it shows.
 fn find(mutation: Mutation) -> Option<(u64, String)> {
-    (0..SEEDS_MAX).find_map(|seed| Some((seed, run_mutated(seed, mutation).err()?.what)))
+    let rare = RARE.iter().filter(|(rare, _)| *rare == mutation).map(|(_, seed)| *seed);
+    let mut seeds = rare.chain(0..SEEDS_MAX);
+    seeds.find_map(|seed| Some((seed, run_mutated(seed, mutation).err()?.what)))
 }
 
 /// Tries every `PARTS`th mistake, from this one on.
@@ -48,4 +58,24 @@ fn every_mistake_of_the_third_part_is_found() {
 #[test]
 fn every_mistake_of_the_fourth_part_is_found() {
     find_all(3);
+}
+
+#[test]
+fn every_mistake_of_the_fifth_part_is_found() {
+    find_all(4);
+}
+
+#[test]
+fn every_mistake_of_the_sixth_part_is_found() {
+    find_all(5);
+}
+
+#[test]
+fn every_mistake_of_the_seventh_part_is_found() {
+    find_all(6);
+}
+
+#[test]
+fn every_mistake_of_the_eighth_part_is_found() {
+    find_all(7);
 }
