@@ -3,14 +3,14 @@
 use grid_proto::message::{Assignment, ToWorker};
 use grid_proto::{Arg, Key, WorkerId};
 
-use crate::call::{CallId, Processing, State};
+use crate::call::{CallId, Processing, Queue, State};
 use crate::machine::Scheduler;
 
 /// One message carries at most about this much of inline arguments, so that frames stay small.
 const RUN_BYTES_MAX: usize = 1 << 20;
 
 impl Scheduler {
-    /// Gives a call to a worker.
+    /// Gives a call to a worker, from wherever it is held back.
     pub(crate) fn assign(&mut self, id: CallId, worker: WorkerId) {
         if self.workers.of(worker).is_none() {
             return self.contradicted("it is given to a worker that is not there", id);
@@ -39,8 +39,21 @@ impl Scheduler {
             wishes.moves = false;
         }
         self.calls.expect(id);
+        // Out of the worker's own backlog in one and the same change.
+        let held_back_us = match self.calls[id].state {
+            State::Queued { at: Queue::Of(at), expected_us } if at == worker => Some(expected_us),
+            _ => {
+                self.dequeue(id);
+                None
+            }
+        };
+        let entry = (self.calls[id].priority, id);
         let now = self.now;
         self.workers.change(worker, |worker| {
+            if let Some(held_back_us) = held_back_us {
+                let resources = needs.as_ref().map_or(&[][..], |needs| &needs.resources);
+                worker.backlog.remove(entry, resources, held_back_us);
+            }
             if worker.at_slots() < worker.slots as usize {
                 worker.progressed(now);
             }

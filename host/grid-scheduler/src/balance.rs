@@ -65,7 +65,6 @@ impl Scheduler {
                 if let Some(id) = found.filter(|id| self.is_ready(*id)) {
                     let unasked = self.mutated(Mutation::StolenFromQuarantine);
                     if unasked || !self.refuse_quarantined(id) {
-                        self.dequeue(id);
                         self.assign(id, thief.1);
                         touched.insert(thief.1);
                     }

@@ -40,9 +40,13 @@ impl Scheduler {
     pub(crate) fn has_leftovers(&self) -> bool {
         !self.to_start.is_empty()
             || !self.to_release.is_empty()
-            || !self.departed.is_empty()
             || !self.starting.is_empty()
             || !self.started.is_empty()
+            || self.has_rare_leftovers()
+    }
+
+    fn has_rare_leftovers(&self) -> bool {
+        !self.departed.is_empty()
             || !self.news.is_empty()
             || !self.lost.is_empty()
             || !self.homeless.is_settled()
@@ -55,12 +59,15 @@ impl Scheduler {
     /// Does a turn's share of what was begun: one step of each kind in turn, so that none waits until
     /// all of another is done.
     pub(crate) fn go_on(&mut self) {
-        const STEPS: [(&str, Step); 15] = [
+        /// Every call's.
+        const STEPS: [(&str, Step); 4] = [
             ("submissions", Scheduler::start_one),
             ("nobody wants it", Scheduler::release_one),
-            ("a client is gone", Scheduler::forget_departed),
             ("submissions", Scheduler::start_submission),
             ("submissions", Scheduler::end_submission),
+        ];
+        const RARE_STEPS: [(&str, Step); 11] = [
+            ("a client is gone", Scheduler::forget_departed),
             ("its inputs", Scheduler::tell_a_reader),
             ("a failed input", Scheduler::fail_a_reader),
             ("turn", Scheduler::adopt_one),
@@ -74,12 +81,22 @@ impl Scheduler {
         ];
         let mut done = 0;
         while done < self.config.turn_calls_max.max(1) && self.has_leftovers() {
-            for (cause, step) in STEPS {
-                self.story.cause = Cause::Own(cause);
-                done += usize::from(step(self));
-                self.drop_ended_sessions();
+            done += self.take_steps(&STEPS);
+            if self.has_rare_leftovers() {
+                done += self.take_steps(&RARE_STEPS);
             }
         }
+    }
+
+    /// Takes one step of each kind. Says how many there were to take.
+    fn take_steps(&mut self, steps: &[(&'static str, Step)]) -> usize {
+        let mut done = 0;
+        for (cause, step) in steps {
+            self.story.cause = Cause::Own(cause);
+            done += usize::from(step(self));
+            self.drop_ended_sessions();
+        }
+        done
     }
 
     fn start_one(&mut self) -> bool {

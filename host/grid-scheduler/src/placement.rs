@@ -2,10 +2,11 @@
 //! room. A call with inputs is held back for the worker on which it is expected to start earliest.
 //! Workers are given little more than their slots hold; what is held back can still be moved.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use grid_proto::{Failure, FailureKind, WorkerId};
+use smallvec::SmallVec;
 
 use crate::call::{CallId, Needs, Queue, State};
 use crate::config::Config;
@@ -55,8 +56,8 @@ pub(crate) fn choose(
 pub(crate) struct Inputs {
     bytes: u64,
     count: u64,
-    /// Bytes and number by worker.
-    held: BTreeMap<WorkerId, (u64, u64)>,
+    /// Bytes and number by worker, in the order of the workers.
+    held: SmallVec<[(WorkerId, u64, u64); 4]>,
 }
 
 impl Inputs {
@@ -64,8 +65,15 @@ impl Inputs {
         self.bytes
     }
 
+    /// What a worker holds of them, if it holds any.
+    fn held_by(&self, id: WorkerId) -> Option<(u64, u64)> {
+        let place = self.held.binary_search_by_key(&id, |(holder, ..)| *holder).ok()?;
+        let (_, bytes, count) = self.held[place];
+        Some((bytes, count))
+    }
+
     pub(crate) fn at(&self, id: WorkerId, worker: &Worker) -> Candidate {
-        let (bytes, count) = self.held.get(&id).copied().unwrap_or_default();
+        let (bytes, count) = self.held_by(id).unwrap_or_default();
         Candidate {
             worker: id,
             start_us: worker.start_us(),
@@ -213,12 +221,17 @@ impl Scheduler {
             let (size, holders) = (self.calls[*input].size(), self.calls[*input].holders());
             inputs.bytes += size;
             inputs.count += 1;
-            for holder in holders {
-                let held = inputs.held.entry(*holder).or_default();
-                held.0 += size;
-                held.1 += 1;
-            }
+            inputs.held.extend(holders.iter().map(|holder| (*holder, size, 1)));
         }
+        inputs.held.sort_unstable();
+        inputs.held.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            if same {
+                kept.1 += next.1;
+                kept.2 += next.2;
+            }
+            same
+        });
         inputs
     }
 
@@ -234,14 +247,14 @@ impl Scheduler {
         let bytes = if self.mutated(Mutation::MemoryIgnored) { 0 } else { inputs.bytes };
         let fits =
             |worker: &Worker| worker.paused == paused && suits(worker, needs, names_matter, bytes);
-        let holders = inputs.held.keys().filter_map(|id| {
+        let holders = inputs.held.iter().filter_map(|(id, ..)| {
             let worker = self.workers.of(*id).filter(|worker| fits(worker))?;
             Some(inputs.at(*id, worker))
         });
         let searched = needs.filter(|_| names_matter);
         let first = self
             .workers
-            .first_to_start(searched, |id, worker| !inputs.held.contains_key(&id) && fits(worker));
+            .first_to_start(searched, |id, worker| inputs.held_by(id).is_none() && fits(worker));
         let first = first.and_then(|id| Some(inputs.at(id, self.workers.of(id)?)));
         choose(holders.chain(first), self.bandwidth.bytes_per_us())
     }
@@ -263,7 +276,6 @@ impl Scheduler {
             if self.refuse_quarantined(id) {
                 continue;
             }
-            self.dequeue(id);
             self.assign(id, worker);
             touched.insert(worker);
         }

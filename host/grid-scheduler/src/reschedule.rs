@@ -59,7 +59,6 @@ impl Scheduler {
                 continue;
             }
             if let Some(worker) = self.other_for(id, true) {
-                self.dequeue(id);
                 self.assign(id, worker);
                 touched.insert(worker);
             } else if let Some(worker) = self.other_for(id, false) {

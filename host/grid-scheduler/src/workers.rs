@@ -19,7 +19,7 @@ pub(crate) type Place = (u64, WorkerId);
 #[derive(Debug)]
 pub(crate) struct Workers {
     config: Config,
-    list: BTreeMap<WorkerId, Worker>,
+    list: BTreeMap<WorkerId, Listed>,
     /// Workers by each of their names, labels and hosts, and by what they offer.
     called: BTreeMap<String, BTreeSet<WorkerId>>,
     offering: BTreeMap<String, BTreeSet<WorkerId>>,
@@ -27,20 +27,38 @@ pub(crate) struct Workers {
     /// for and more than a few workers have.
     named: BTreeMap<String, BTreeSet<Place>>,
     offers: BTreeMap<String, BTreeMap<Amount, BTreeSet<Place>>>,
+    orders: [BTreeSet<Place>; ORDERS],
+}
+
+/// The orders that all workers, or some, have places in.
+#[derive(Clone, Copy)]
+enum Order {
     /// All, by when a call that comes now would start.
-    by_start: BTreeSet<(u64, WorkerId)>,
+    Start,
     /// Those with room, by what they have in hand.
-    roomy: BTreeSet<(u64, WorkerId)>,
+    Roomy,
     /// Those with room and calls that are held back for them.
-    fillable: BTreeSet<(u64, WorkerId)>,
+    Fillable,
     /// Those that may be given, beyond their room, what some call waits for.
-    nesting: BTreeSet<(u64, WorkerId)>,
+    Nesting,
     /// Those with room and a slot that has nothing to do, and those with calls that cannot have
     /// begun, by what they have in hand.
-    idle: BTreeSet<Place>,
-    behind: BTreeSet<Place>,
+    Idle,
+    Behind,
     /// Those with calls that are held back for them, by how much.
-    backlogged: BTreeSet<(u64, WorkerId)>,
+    Backlogged,
+}
+
+const ORDERS: usize = Order::Backlogged as usize + 1;
+
+/// What places a worker in each order, where it has a place.
+type Ranks = [Option<u64>; ORDERS];
+
+#[derive(Debug)]
+struct Listed {
+    worker: Worker,
+    /// As they are in the orders.
+    ranks: Ranks,
 }
 
 /// The workers that could meet some needs.
@@ -49,19 +67,6 @@ enum Groups<'a> {
     Few(BTreeSet<WorkerId>),
     /// Each in the order of their starts.
     Crowds(Vec<&'a BTreeSet<Place>>),
-}
-
-/// A worker's places in the orders.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Ranks {
-    start_us: u64,
-    in_hand_us: u64,
-    roomy: bool,
-    fillable: bool,
-    nesting: bool,
-    idle: bool,
-    behind: bool,
-    backlog_us: Option<u64>,
 }
 
 impl Workers {
@@ -73,70 +78,33 @@ impl Workers {
             offering: BTreeMap::new(),
             named: BTreeMap::new(),
             offers: BTreeMap::new(),
-            by_start: BTreeSet::new(),
-            roomy: BTreeSet::new(),
-            fillable: BTreeSet::new(),
-            nesting: BTreeSet::new(),
-            idle: BTreeSet::new(),
-            behind: BTreeSet::new(),
-            backlogged: BTreeSet::new(),
+            orders: Default::default(),
         }
     }
 
-    fn ranks(&self, worker: &Worker) -> Ranks {
-        let roomy = worker.has_room(&self.config);
-        let nesting = !worker.waiting.is_empty() && worker.has_room_for_nested();
-        let next = worker.next_held_back();
-        Ranks {
-            start_us: worker.start_us(),
-            in_hand_us: worker.in_hand_us(),
-            roomy,
-            fillable: next.is_some_and(|(next, _)| roomy || (nesting && next.nesting < 0)),
-            nesting,
-            idle: roomy && worker.is_idle(),
-            behind: worker.not_begun() > 0,
-            backlog_us: (!worker.backlog.is_empty()).then(|| worker.backlog.expected_us()),
-        }
+    fn order(&self, order: Order) -> &BTreeSet<Place> {
+        &self.orders[order as usize]
     }
 
-    fn enter(&mut self, id: WorkerId, ranks: Ranks) {
-        self.by_start.insert((ranks.start_us, id));
-        for (belongs, order) in [
-            (ranks.roomy, &mut self.roomy),
-            (ranks.fillable, &mut self.fillable),
-            (ranks.nesting, &mut self.nesting),
-            (ranks.idle, &mut self.idle),
-            (ranks.behind, &mut self.behind),
-        ] {
-            if belongs {
-                order.insert((ranks.in_hand_us, id));
+    /// Moves a worker in those orders in which its place is another.
+    fn rank(&mut self, id: WorkerId, before: Ranks, after: Ranks) {
+        for (place, order) in self.orders.iter_mut().enumerate() {
+            let (before, after) = (before[place], after[place]);
+            if before == after {
+                continue;
             }
-        }
-        if let Some(backlog_us) = ranks.backlog_us {
-            self.backlogged.insert((backlog_us, id));
-        }
-    }
-
-    fn leave(&mut self, id: WorkerId, ranks: Ranks) {
-        self.by_start.remove(&(ranks.start_us, id));
-        for (belongs, order) in [
-            (ranks.roomy, &mut self.roomy),
-            (ranks.fillable, &mut self.fillable),
-            (ranks.nesting, &mut self.nesting),
-            (ranks.idle, &mut self.idle),
-            (ranks.behind, &mut self.behind),
-        ] {
-            if belongs {
-                order.remove(&(ranks.in_hand_us, id));
+            if let Some(before) = before {
+                order.remove(&(before, id));
             }
-        }
-        if let Some(backlog_us) = ranks.backlog_us {
-            self.backlogged.remove(&(backlog_us, id));
+            if let Some(after) = after {
+                order.insert((after, id));
+            }
         }
     }
 
     pub(crate) fn insert(&mut self, id: WorkerId, worker: Worker) {
-        self.enter(id, self.ranks(&worker));
+        let ranks = ranks(&self.config, &worker);
+        self.rank(id, Ranks::default(), ranks);
         for name in worker.names() {
             self.called.entry(name.clone()).or_default().insert(id);
         }
@@ -144,12 +112,12 @@ impl Workers {
             self.offering.entry(name.clone()).or_default().insert(id);
         }
         self.join_crowds(id, &worker);
-        self.list.insert(id, worker);
+        self.list.insert(id, Listed { worker, ranks });
     }
 
     pub(crate) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
-        let worker = self.list.remove(&id)?;
-        self.leave(id, self.ranks(&worker));
+        let Listed { worker, ranks } = self.list.remove(&id)?;
+        self.rank(id, ranks, Ranks::default());
         for name in worker.names() {
             forget(&mut self.called, name, id);
         }
@@ -175,7 +143,7 @@ impl Workers {
     }
 
     fn move_in_crowds(&mut self, id: WorkerId, from_us: u64, to_us: u64) {
-        let Some(worker) = self.list.get(&id) else { return };
+        let Some(Listed { worker, .. }) = self.list.get(&id) else { return };
         let named = worker.names().filter(|name| self.named.contains_key(*name));
         let named: SmallVec<[String; 2]> = named.cloned().collect();
         let offered = worker.resources.iter().filter(|(name, _)| self.offers.contains_key(*name));
@@ -224,69 +192,69 @@ impl Workers {
 
     /// Who was told where this worker listens.
     pub(crate) fn forget_peer(&mut self, gone: WorkerId) -> Vec<WorkerId> {
-        let told = |(id, worker): (&WorkerId, &mut Worker)| {
-            worker.known_peers.remove(&gone).then_some(*id)
+        let told = |(id, listed): (&WorkerId, &mut Listed)| {
+            listed.worker.known_peers.remove(&gone).then_some(*id)
         };
         self.list.iter_mut().filter_map(told).collect()
     }
 
     pub(crate) fn of(&self, id: WorkerId) -> Option<&Worker> {
-        self.list.get(&id)
+        self.list.get(&id).map(|listed| &listed.worker)
     }
 
     /// For everything that no order depends on.
     pub(crate) fn of_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
-        self.list.get_mut(&id)
+        self.list.get_mut(&id).map(|listed| &mut listed.worker)
     }
 
     /// Changes what a worker has in hand or what is held back for it.
     pub(crate) fn change(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker)) {
-        let Some(worker) = self.list.get(&id) else { return };
-        let before = self.ranks(worker);
-        let Some(worker) = self.list.get_mut(&id) else { return };
-        change(worker);
-        let after = self.ranks(&self.list[&id]);
-        if before != after {
-            self.leave(id, before);
-            self.enter(id, after);
-        }
+        let Some(listed) = self.list.get_mut(&id) else { return };
+        change(&mut listed.worker);
+        let after = ranks(&self.config, &listed.worker);
+        let before = std::mem::replace(&mut listed.ranks, after);
+        self.rank(id, before, after);
         let in_crowds = !self.named.is_empty() || !self.offers.is_empty();
-        if before.start_us != after.start_us && in_crowds {
-            self.move_in_crowds(id, before.start_us, after.start_us);
+        if let (Some(before_us), Some(after_us)) = (start_us(&before), start_us(&after))
+            && before_us != after_us
+            && in_crowds
+        {
+            self.move_in_crowds(id, before_us, after_us);
         }
     }
 
     /// With room, and with the least in hand.
     pub(crate) fn first_roomy(&self) -> Option<WorkerId> {
-        self.roomy.first().map(|(_, id)| *id)
+        self.order(Order::Roomy).first().map(|(_, id)| *id)
     }
 
     /// The same of those that may be given what some call waits for, room or not.
     pub(crate) fn first_nesting(&self) -> Option<WorkerId> {
-        self.nesting.first().map(|(_, id)| *id)
+        self.order(Order::Nesting).first().map(|(_, id)| *id)
     }
 
     /// The same of those for which calls are held back.
     pub(crate) fn first_fillable(&self) -> Option<WorkerId> {
-        self.fillable.first().map(|(_, id)| *id)
+        self.order(Order::Fillable).first().map(|(_, id)| *id)
     }
 
     /// Those with a slot that has nothing to do, at most so many; those with the least in hand
     /// first, or those that come after this place, in a circle.
     pub(crate) fn idle(&self, after: Option<Place>, count_max: usize) -> Vec<Place> {
         let after = after.unwrap_or((u64::MAX, WorkerId(u32::MAX)));
-        let rest = self.idle.range((Excluded(after), Unbounded));
-        rest.chain(self.idle.range(..=after)).take(count_max).copied().collect()
+        let idle = self.order(Order::Idle);
+        let rest = idle.range((Excluded(after), Unbounded));
+        rest.chain(idle.range(..=after)).take(count_max).copied().collect()
     }
 
     /// Those for which calls are held back, most first; see [`last`].
     pub(crate) fn backlogged(&self, before: Option<Place>, count_max: usize) -> Vec<Place> {
-        last(&self.backlogged, before, count_max)
+        last(self.order(Order::Backlogged), before, count_max)
     }
 
     /// Those with calls that cannot have begun, with the most in hand first; see [`last`].
     pub(crate) fn behind(&self, before: Option<Place>, count_max: usize) -> Vec<Place> {
-        last(&self.behind, before, count_max)
+        last(self.order(Order::Behind), before, count_max)
     }
 
     /// The worker that would begin first with a call of these needs, if `suits` it.
@@ -297,16 +265,16 @@ impl Workers {
     ) -> Option<WorkerId> {
         match needs.map_or(Groups::All, |needs| self.groups(needs)) {
             Groups::All => {
-                let mut in_order = self.by_start.iter().map(|(_, id)| *id);
-                in_order.find(|id| suits(*id, &self.list[id]))
+                let mut in_order = self.order(Order::Start).iter().map(|(_, id)| *id);
+                in_order.find(|id| suits(*id, &self.list[id].worker))
             }
             Groups::Few(few) => {
-                let suiting = few.into_iter().filter(|id| suits(*id, &self.list[id]));
-                suiting.min_by_key(|id| (self.list[id].start_us(), *id))
+                let suiting = few.into_iter().filter(|id| suits(*id, &self.list[id].worker));
+                suiting.min_by_key(|id| (self.list[id].worker.start_us(), *id))
             }
             Groups::Crowds(crowds) => {
                 let first = |crowd: &BTreeSet<Place>| {
-                    crowd.iter().find(|(_, id)| suits(*id, &self.list[id])).copied()
+                    crowd.iter().find(|(_, id)| suits(*id, &self.list[id].worker)).copied()
                 };
                 crowds.into_iter().filter_map(first).min().map(|(_, id)| id)
             }
@@ -354,7 +322,7 @@ impl Workers {
         if matches!(self.groups(needs), Groups::Few(_)) {
             return;
         }
-        let place = |id: &WorkerId| (self.list[id].start_us(), *id);
+        let place = |id: &WorkerId| (self.list[id].worker.start_us(), *id);
         if !needs.any_of.is_empty() && !needs.prefer {
             for name in &needs.any_of {
                 if let Some(called) = self.called.get(name)
@@ -368,7 +336,7 @@ impl Workers {
         {
             let mut offers = BTreeMap::<_, BTreeSet<_>>::new();
             for id in self.offering.get(name).into_iter().flatten() {
-                let amount = self.list[id].resources.get(name).copied().unwrap_or_default();
+                let amount = self.list[id].worker.resources.get(name).copied().unwrap_or_default();
                 offers.entry(amount).or_default().insert(place(id));
             }
             self.offers.insert(name.clone(), offers);
@@ -376,7 +344,7 @@ impl Workers {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
-        self.list.iter().map(|(id, worker)| (*id, worker))
+        self.list.iter().map(|(id, listed)| (*id, &listed.worker))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -390,19 +358,13 @@ impl Workers {
     /// Verifies that every order is true.
     pub(crate) fn check(&self) -> Result<(), String> {
         let mut anew = Self::new(self.config.clone());
-        for (id, worker) in &self.list {
-            anew.enter(*id, self.ranks(worker));
+        for (id, worker) in self.iter() {
+            anew.rank(id, Ranks::default(), ranks(&self.config, worker));
         }
-        let same = anew.by_start == self.by_start
-            && anew.roomy == self.roomy
-            && anew.fillable == self.fillable
-            && anew.nesting == self.nesting
-            && anew.idle == self.idle
-            && anew.behind == self.behind
-            && anew.backlogged == self.backlogged;
+        let same = anew.orders == self.orders;
         let mut members = self.named.iter().map(|(name, crowd)| (self.called.get(name), crowd));
         let in_place = |(start_us, id): &Place| {
-            self.list.get(id).is_some_and(|worker| worker.start_us() == *start_us)
+            self.of(*id).is_some_and(|worker| worker.start_us() == *start_us)
         };
         let whole = members.all(|(called, crowd)| {
             called.is_some_and(|called| called.len() == crowd.len()) && crowd.iter().all(in_place)
@@ -413,7 +375,8 @@ impl Workers {
                 let all = offers.values().map(BTreeSet::len).sum::<usize>();
                 let known = self.offering.get(name).is_some_and(|offering| offering.len() == all);
                 let right = |amount: &Amount, place: &Place| {
-                    in_place(place) && self.list[&place.1].resources.get(name) == Some(amount)
+                    in_place(place)
+                        && self.list[&place.1].worker.resources.get(name) == Some(amount)
                 };
                 known
                     && offers
@@ -422,6 +385,29 @@ impl Workers {
             });
         if same { Ok(()) } else { Err("an order of the workers is wrong".to_owned()) }
     }
+}
+
+fn start_us(ranks: &Ranks) -> Option<u64> {
+    ranks[Order::Start as usize]
+}
+
+fn ranks(config: &Config, worker: &Worker) -> Ranks {
+    let roomy = worker.has_room(config);
+    let nesting = !worker.waiting.is_empty() && worker.has_room_for_nested();
+    let next = worker.next_held_back();
+    let fillable = next.is_some_and(|(next, _)| roomy || (nesting && next.nesting < 0));
+    let in_hand_us = worker.in_hand_us();
+    let by_hand = |belongs: bool| belongs.then_some(in_hand_us);
+    let backlog = &worker.backlog;
+    let mut ranks = Ranks::default();
+    ranks[Order::Start as usize] = Some(worker.start_us());
+    ranks[Order::Roomy as usize] = by_hand(roomy);
+    ranks[Order::Fillable as usize] = by_hand(fillable);
+    ranks[Order::Nesting as usize] = by_hand(nesting);
+    ranks[Order::Idle as usize] = by_hand(roomy && worker.is_idle());
+    ranks[Order::Behind as usize] = by_hand(worker.not_begun() > 0);
+    ranks[Order::Backlogged as usize] = (!backlog.is_empty()).then(|| backlog.expected_us());
+    ranks
 }
 
 /// At most so many of an order, the last first, or those that come before this place, in a circle.
