@@ -18,6 +18,7 @@ pub mod id;
 pub mod limits;
 pub mod message;
 pub mod order;
+pub mod outside;
 pub mod pieces;
 pub mod report;
 pub mod shape;
