@@ -22,6 +22,7 @@ pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod scheduler;
 pub(crate) mod status;
+mod stores;
 pub(crate) mod tasks;
 pub(crate) mod toolchain;
 pub(crate) mod topic;
