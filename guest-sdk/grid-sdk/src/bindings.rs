@@ -5053,7 +5053,8 @@ pub mod grid {
             #[allow(unused_unsafe, clippy::all)]
             /// Writes an object of at most 512 KiB, as a whole or not at all, in the
             /// place of one that may be there; with `if-absent` it fails as `exists`
-            /// then.
+            /// then. Where the store knows no conditional writes, as Garage, two that
+            /// write at the same moment may both succeed.
             #[allow(async_fn_in_trait)]
             pub fn put(
                 url: &str,

@@ -284,7 +284,8 @@ pub fn put(url: &str, bytes: impl AsRef<[u8]>) -> Result<(), Error> {
 }
 
 /// Writes an object where there is none. On `s3://` it has at most 8 MiB: the store looks at this only for
-/// objects that come in one piece.
+/// objects that come in one piece. One that knows no conditional writes, as Garage, may let two succeed
+/// that write at the same moment.
 ///
 /// # Errors
 /// [`ErrorKind::Exists`] if there is one; else see there.

@@ -59,9 +59,25 @@ impl Bucket {
 
     pub(crate) async fn put(self, bytes: Vec<u8>, if_absent: bool) -> Result<(), StoreError> {
         let path = self.path()?;
+        if if_absent {
+            self.check_absent(&path).await?;
+        }
         let mode = if if_absent { PutMode::Create } else { PutMode::Overwrite };
         let put = self.store.put_opts(&path, bytes.into(), mode.into()).await;
         put.map(drop).map_err(|error| failures::told(&error, &self.url, Doing::Writing(None)))
+    }
+
+    /// Nothing is there. The condition of a put says the same, and for good, but there are stores that
+    /// do not look at it (Garage): there it is only as good as this.
+    async fn check_absent(&self, path: &Path) -> Result<(), StoreError> {
+        match self.store.head(path).await {
+            Ok(_) => {
+                let message = "there is an object already";
+                Err(StoreError::new(Kind::Exists, &self.url.to_string(), message))
+            }
+            // What else is wrong, writing will tell better.
+            Err(_) => Ok(()),
+        }
     }
 
     /// All objects below.
@@ -158,9 +174,8 @@ impl CloudWriter {
     /// Looks first whether there is an object already, so that nothing is written in vain.
     pub(crate) async fn create(bucket: Bucket, if_absent: bool) -> Result<Self, StoreError> {
         let path = bucket.path()?;
-        if if_absent && bucket.store.head(&path).await.is_ok() {
-            let message = "there is an object already";
-            return Err(StoreError::new(Kind::Exists, &bucket.url.to_string(), message));
+        if if_absent {
+            bucket.check_absent(&path).await?;
         }
         let part = Vec::new();
         let (written, parts, upload, on_its_way) = (0, 0, None, None);

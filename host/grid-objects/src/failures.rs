@@ -23,7 +23,7 @@ pub(crate) enum Doing {
 pub(crate) fn told(error: &object_store::Error, url: &StoreUrl, doing: Doing) -> StoreError {
     let text = with_causes(error);
     tracing::debug!(%url, ?doing, error = text, "a store refused");
-    let known = || code(&text).and_then(|code| by_code(code, url, doing));
+    let known = || code(&text).and_then(|code| by_code(code, &text, url, doing));
     let (kind, message) = without_credentials(error)
         .or_else(known)
         .unwrap_or_else(|| by_variant(error, &text, doing));
@@ -97,11 +97,17 @@ fn code(text: &str) -> Option<&str> {
     (plain && code.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(code)
 }
 
-fn by_code(code: &str, url: &StoreUrl, doing: Doing) -> Option<(Kind, String)> {
+fn by_code(code: &str, text: &str, url: &StoreUrl, doing: Doing) -> Option<(Kind, String)> {
     Some(match code {
         "NoSuchBucket" => (Kind::NotFound, format!("there is no bucket `{}`", url.bucket())),
         "NoSuchKey" => (Kind::NotFound, NO_OBJECT.to_owned()),
         "NoSuchUpload" => (Kind::Other, "the store has forgotten the upload".to_owned()),
+        // Garage has one code for both.
+        "AccessDenied"
+            if ["Invalid signature", "No such key"].iter().any(|it| text.contains(it)) =>
+        {
+            (Kind::Credentials, format!("{CREDENTIALS} ({code})"))
+        }
         "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => {
             (Kind::Denied, format!("the store does not let this worker use it ({code})"))
         }

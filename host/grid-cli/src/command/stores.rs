@@ -12,7 +12,7 @@ pub(crate) struct StoreArgs {
     /// Objects that a bundle may use: `BUNDLE:read:URL` or `BUNDLE:write:URL`, with an `s3://`, `file://` or
     /// `memory://` URL that stands for all below it. BUNDLE may be `*`.
     #[arg(long = "grant-store", value_name = "GRANT")]
-    grants: Vec<StoreGrant>,
+    store_grants: Vec<StoreGrant>,
     /// Where S3 is, if it is not Amazon's. By default `AWS_ENDPOINT_URL`; credentials come from the
     /// environment (`AWS_ACCESS_KEY_ID` and so on), `~/.aws`, or the machine's metadata service.
     #[arg(long, value_name = "URL")]
@@ -32,7 +32,7 @@ impl StoreArgs {
     /// The stores; none if nothing is granted.
     pub(crate) fn stores(&self) -> Arc<dyn ObjectStores> {
         let config = ObjectsConfig {
-            grants: self.grants.clone(),
+            grants: self.store_grants.clone(),
             s3: S3Config {
                 endpoint: self.s3_endpoint.clone(),
                 region: self.s3_region.clone(),
@@ -47,7 +47,7 @@ impl StoreArgs {
     /// The same options, for a process that is started with them.
     pub(crate) fn to_args(&self) -> Vec<String> {
         let mut args: Vec<_> =
-            self.grants.iter().map(|grant| format!("--grant-store={grant}")).collect();
+            self.store_grants.iter().map(|grant| format!("--grant-store={grant}")).collect();
         args.extend(self.s3_endpoint.iter().map(|url| format!("--s3-endpoint={url}")));
         args.extend(self.s3_region.iter().map(|region| format!("--s3-region={region}")));
         if self.s3_anonymous {
