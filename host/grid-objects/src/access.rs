@@ -402,12 +402,12 @@ impl Writer {
         match (&done, pen) {
             (Ok(()), pen) if !is_last => self.pen = Some(pen),
             (Ok(()), _) | (Err(_), Pen::File(_)) => {}
-            (Err(_), Pen::Cloud(writer)) => self.give_up(writer),
+            (Err(_), Pen::Cloud(writer)) => self.give_up(*writer),
         }
         done
     }
 
-    fn give_up(&self, writer: Box<CloudWriter>) {
+    fn give_up(&self, writer: CloudWriter) {
         if let Ok(runtime) = self.inner.runtime(&self.url) {
             runtime.spawn(writer.abort());
         }
@@ -443,7 +443,7 @@ async fn stroke_cloud(
 impl Drop for Writer {
     fn drop(&mut self) {
         match self.pen.take() {
-            Some(Pen::Cloud(writer)) => self.give_up(writer),
+            Some(Pen::Cloud(writer)) => self.give_up(*writer),
             // Its file is removed on a thread that may wait for a disk.
             Some(Pen::File(file)) => {
                 if let Ok(runtime) = self.inner.runtime(&self.url) {

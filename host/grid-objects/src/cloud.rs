@@ -1,5 +1,6 @@
 //! Stores behind the `object_store` crate: S3 and the worker's memory.
 
+use std::fmt;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -22,10 +23,17 @@ const PART_BYTES: usize = 8 << 20;
 const PARTS_MAX: usize = 10_000;
 
 /// A bucket, and what its keys are called outside.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Bucket {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) url: StoreUrl,
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The store holds secrets.
+        f.debug_struct("Bucket").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 /// An object that was found, in the version that was found.
@@ -159,7 +167,6 @@ impl CloudListing {
 }
 
 /// An object that is written in pieces: up to one part as one put, beyond it as an upload of parts.
-#[derive(Debug)]
 pub(crate) struct CloudWriter {
     bucket: Bucket,
     if_absent: bool,

@@ -59,10 +59,17 @@ impl fmt::Debug for S3Config {
 }
 
 /// The buckets that were used lately.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct S3 {
     config: S3Config,
     buckets: Mutex<HashMap<String, (Instant, Arc<AmazonS3>)>>,
+}
+
+impl fmt::Debug for S3 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The buckets hold secrets.
+        f.debug_struct("S3").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl S3 {
@@ -307,8 +314,16 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
-        let environment = Environment::from([("AWS_SECRET_ACCESS_KEY".into(), "hunter2".into())]);
+        let environment = Environment::from([
+            ("AWS_ACCESS_KEY_ID".into(), "AKIA".into()),
+            ("AWS_SECRET_ACCESS_KEY".into(), "hunter2".into()),
+        ]);
         let config = S3Config { environment: Some(environment), ..S3Config::default() };
-        assert!(!format!("{config:?} {:?}", S3::new(config.clone())).contains("hunter2"));
+        let s3 = S3::new(config.clone());
+        let url = StoreUrl::parse("s3://bucket/key").unwrap();
+        let store = s3.bucket(&url).unwrap();
+        let bucket = crate::cloud::Bucket { store, url };
+        let shown = format!("{config:?} {s3:?} {bucket:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("AKIA"), "{shown}");
     }
 }

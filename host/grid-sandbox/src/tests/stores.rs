@@ -15,9 +15,12 @@ use super::*;
 #[derive(Clone, Debug, Default)]
 struct Fake(Arc<Seen>);
 
+/// The bundle's name, and what the task asks for.
+type Asked = (String, Vec<String>, Vec<String>);
+
 #[derive(Debug, Default)]
 struct Seen {
-    calls: Mutex<Vec<(String, Vec<String>, Vec<String>)>>,
+    calls: Mutex<Vec<Asked>>,
     written: Mutex<Vec<u8>>,
     reads_for_ever: AtomicUsize,
     writers: AtomicUsize,
