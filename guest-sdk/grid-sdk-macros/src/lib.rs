@@ -27,8 +27,8 @@ use proc_macro::TokenStream;
 /// - `memory`: what one call may use, in `B`, `KiB`, `MiB`, `GiB` (or `kB`, `MB`, `GB`).
 /// - `timeout`: wall time of one attempt, in `ms`, `s`, `min`, `h`.
 /// - `retries`: how often a failed call is tried again; 0 is the default.
-/// - `reads`, `writes`: guest paths of directories that the task wants, one text or a list of
-///   them: `reads = ["/flights", "/airports"]`. The operator grants them.
+/// - `reads`, `writes`: guest paths of directories and URLs of objects that the task wants, one text
+///   or a list of them: `reads = ["/flights", "s3://bucket/airports/"]`. The operator grants them.
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::task(options.into(), item.into()).into()

@@ -135,13 +135,27 @@ fn paths(value: &Expr) -> syn::Result<Vec<String>> {
 }
 
 fn path(value: &Expr) -> syn::Result<String> {
-    let wrong = || syn::Error::new_spanned(value, "write an absolute path, like `\"/flights\"`");
+    let wrong = || {
+        let message =
+            "write an absolute path or a URL, like `\"/flights\"` or `\"s3://bucket/flights/\"`";
+        syn::Error::new_spanned(value, message)
+    };
     let text = literal(value).ok_or_else(wrong)?.value();
     let is_plain = |part: &str| !part.is_empty() && part != "." && part != "..";
-    match text.strip_prefix('/') {
-        Some(rest) if rest.split('/').all(is_plain) => Ok(text),
-        _ => Err(wrong()),
-    }
+    let are_plain = |names: &str| names.split('/').all(is_plain);
+    let right = match text.split_once("://") {
+        // The scheme alone stands for all that there is of it.
+        Some(("s3" | "memory", rest)) => {
+            rest.is_empty() || are_plain(rest.strip_suffix('/').unwrap_or(rest))
+        }
+        Some(("file", rest)) => match rest.strip_prefix('/') {
+            Some(rest) => rest.is_empty() || are_plain(rest.strip_suffix('/').unwrap_or(rest)),
+            None => rest.is_empty(),
+        },
+        Some(_) => false,
+        None => text.strip_prefix('/').is_some_and(are_plain),
+    };
+    if right { Ok(text) } else { Err(wrong()) }
 }
 
 fn literal(value: &Expr) -> Option<&LitStr> {

@@ -4100,6 +4100,1200 @@ pub mod grid {
                 }
             }
         }
+        /// Objects outside of the grid, by URL: `s3://bucket/key`, `file:///path` on the worker's machine, and
+        /// `memory://space/key` in the worker's memory, for tests. The worker holds the credentials.
+        ///
+        /// A call may read what its task lists in `reads` and write what it lists in `writes`, as far as the
+        /// worker's operator grants it to the bundle. A URL there stands for itself and for all that lies
+        /// below, in whole names. Names are written as they are: nothing is encoded or decoded, and there
+        /// is no `.` and no `..`.
+        ///
+        /// The time that a call waits for a store is its own.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod store {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            /// What kind of thing went wrong.
+            #[repr(u8)]
+            #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+            pub enum ErrorKind {
+                /// There is no such object or bucket.
+                NotFound,
+                /// The task does not ask for it, the operator does not grant it, or the
+                /// store refuses it.
+                Denied,
+                /// The store does not believe the worker's credentials, or there are
+                /// none.
+                Credentials,
+                /// The object is not any more what it was when it was opened.
+                Changed,
+                /// There is an object already where none should be.
+                Exists,
+                /// The store cannot be reached or is too busy, also after it was tried
+                /// again for a while.
+                Unavailable,
+                /// A bound of the worker or of the store.
+                OverLimit,
+                /// Anything else.
+                Other,
+            }
+            impl ::core::fmt::Debug for ErrorKind {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        ErrorKind::NotFound => {
+                            f.debug_tuple("ErrorKind::NotFound").finish()
+                        }
+                        ErrorKind::Denied => f.debug_tuple("ErrorKind::Denied").finish(),
+                        ErrorKind::Credentials => {
+                            f.debug_tuple("ErrorKind::Credentials").finish()
+                        }
+                        ErrorKind::Changed => {
+                            f.debug_tuple("ErrorKind::Changed").finish()
+                        }
+                        ErrorKind::Exists => f.debug_tuple("ErrorKind::Exists").finish(),
+                        ErrorKind::Unavailable => {
+                            f.debug_tuple("ErrorKind::Unavailable").finish()
+                        }
+                        ErrorKind::OverLimit => {
+                            f.debug_tuple("ErrorKind::OverLimit").finish()
+                        }
+                        ErrorKind::Other => f.debug_tuple("ErrorKind::Other").finish(),
+                    }
+                }
+            }
+            impl ErrorKind {
+                #[doc(hidden)]
+                pub unsafe fn _lift(val: u8) -> ErrorKind {
+                    if !cfg!(debug_assertions) {
+                        return unsafe { ::core::mem::transmute(val) };
+                    }
+                    match val {
+                        0 => ErrorKind::NotFound,
+                        1 => ErrorKind::Denied,
+                        2 => ErrorKind::Credentials,
+                        3 => ErrorKind::Changed,
+                        4 => ErrorKind::Exists,
+                        5 => ErrorKind::Unavailable,
+                        6 => ErrorKind::OverLimit,
+                        7 => ErrorKind::Other,
+                        _ => panic!("invalid enum discriminant"),
+                    }
+                }
+            }
+            /// Why there is no answer.
+            #[derive(Clone)]
+            pub struct Error {
+                pub kind: ErrorKind,
+                /// What it is about.
+                pub url: _rt::String,
+                /// Where in the object, if it was read or written.
+                pub offset: ::core::option::Option<u64>,
+                /// What happened, and what to do.
+                pub message: _rt::String,
+            }
+            impl ::core::fmt::Debug for Error {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Error")
+                        .field("kind", &self.kind)
+                        .field("url", &self.url)
+                        .field("offset", &self.offset)
+                        .field("message", &self.message)
+                        .finish()
+                }
+            }
+            impl ::core::fmt::Display for Error {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for Error {}
+            /// An object as it was when it was looked at.
+            #[derive(Clone)]
+            pub struct Entry {
+                pub url: _rt::String,
+                pub size: u64,
+                /// When it was written, in milliseconds since 1970.
+                pub modified_ms: u64,
+            }
+            impl ::core::fmt::Debug for Entry {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Entry")
+                        .field("url", &self.url)
+                        .field("size", &self.size)
+                        .field("modified-ms", &self.modified_ms)
+                        .finish()
+                }
+            }
+            /// An object that was opened. All reads are of the version that was found:
+            /// if there is another one, they fail as `changed`.
+            #[derive(Debug)]
+            #[repr(transparent)]
+            pub struct Object {
+                handle: _rt::Resource<Object>,
+            }
+            impl Object {
+                #[doc(hidden)]
+                pub unsafe fn from_handle(handle: u32) -> Self {
+                    Self {
+                        handle: unsafe { _rt::Resource::from_handle(handle) },
+                    }
+                }
+                #[doc(hidden)]
+                pub fn take_handle(&self) -> u32 {
+                    _rt::Resource::take_handle(&self.handle)
+                }
+                #[doc(hidden)]
+                pub fn handle(&self) -> u32 {
+                    _rt::Resource::handle(&self.handle)
+                }
+            }
+            unsafe impl _rt::WasmResource for Object {
+                #[inline]
+                unsafe fn drop(_handle: u32) {
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/store@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "[resource-drop]object"]
+                        fn drop(_: i32);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn drop(_: i32) {
+                        unreachable!()
+                    }
+                    unsafe {
+                        drop(_handle as i32);
+                    }
+                }
+            }
+            /// Objects below a URL, in the order of their keys.
+            #[derive(Debug)]
+            #[repr(transparent)]
+            pub struct Listing {
+                handle: _rt::Resource<Listing>,
+            }
+            impl Listing {
+                #[doc(hidden)]
+                pub unsafe fn from_handle(handle: u32) -> Self {
+                    Self {
+                        handle: unsafe { _rt::Resource::from_handle(handle) },
+                    }
+                }
+                #[doc(hidden)]
+                pub fn take_handle(&self) -> u32 {
+                    _rt::Resource::take_handle(&self.handle)
+                }
+                #[doc(hidden)]
+                pub fn handle(&self) -> u32 {
+                    _rt::Resource::handle(&self.handle)
+                }
+            }
+            unsafe impl _rt::WasmResource for Listing {
+                #[inline]
+                unsafe fn drop(_handle: u32) {
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/store@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "[resource-drop]listing"]
+                        fn drop(_: i32);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn drop(_: i32) {
+                        unreachable!()
+                    }
+                    unsafe {
+                        drop(_handle as i32);
+                    }
+                }
+            }
+            /// An object that is being written. It is there when it is finished, as a
+            /// whole; dropped before, nothing of it is left.
+            #[derive(Debug)]
+            #[repr(transparent)]
+            pub struct Writer {
+                handle: _rt::Resource<Writer>,
+            }
+            impl Writer {
+                #[doc(hidden)]
+                pub unsafe fn from_handle(handle: u32) -> Self {
+                    Self {
+                        handle: unsafe { _rt::Resource::from_handle(handle) },
+                    }
+                }
+                #[doc(hidden)]
+                pub fn take_handle(&self) -> u32 {
+                    _rt::Resource::take_handle(&self.handle)
+                }
+                #[doc(hidden)]
+                pub fn handle(&self) -> u32 {
+                    _rt::Resource::handle(&self.handle)
+                }
+            }
+            unsafe impl _rt::WasmResource for Writer {
+                #[inline]
+                unsafe fn drop(_handle: u32) {
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/store@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "[resource-drop]writer"]
+                        fn drop(_: i32);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn drop(_: i32) {
+                        unreachable!()
+                    }
+                    unsafe {
+                        drop(_handle as i32);
+                    }
+                }
+            }
+            impl Object {
+                #[allow(unused_unsafe, clippy::all)]
+                #[allow(async_fn_in_trait)]
+                pub fn describe(&self) -> Entry {
+                    unsafe {
+                        #[repr(align(8))]
+                        struct RetArea(
+                            [::core::mem::MaybeUninit<
+                                u8,
+                            >; 16 + 2 * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let mut ret_area = RetArea(
+                            [::core::mem::MaybeUninit::uninit(); 16
+                                + 2 * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                        #[cfg(target_arch = "wasm32")]
+                        #[link(wasm_import_module = "grid:task/store@0.1.0")]
+                        unsafe extern "C" {
+                            #[link_name = "[method]object.describe"]
+                            fn wit_import1(_: i32, _: *mut u8);
+                        }
+                        #[cfg(not(target_arch = "wasm32"))]
+                        unsafe extern "C" fn wit_import1(_: i32, _: *mut u8) {
+                            unreachable!()
+                        }
+                        wit_import1((self).handle() as i32, ptr0);
+                        let l2 = *ptr0.add(0).cast::<*mut u8>();
+                        let l3 = *ptr0
+                            .add(::core::mem::size_of::<*const u8>())
+                            .cast::<usize>();
+                        let len4 = l3;
+                        let bytes4 = _rt::Vec::from_raw_parts(l2.cast(), len4, len4);
+                        let l5 = *ptr0
+                            .add(2 * ::core::mem::size_of::<*const u8>())
+                            .cast::<i64>();
+                        let l6 = *ptr0
+                            .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                            .cast::<i64>();
+                        let result7 = Entry {
+                            url: _rt::string_lift(bytes4),
+                            size: l5 as u64,
+                            modified_ms: l6 as u64,
+                        };
+                        result7
+                    }
+                }
+            }
+            impl Object {
+                #[allow(unused_unsafe, clippy::all)]
+                /// Bytes from `offset` on: `length` of them or fewer, at most 8 MiB. None
+                /// means the end.
+                #[allow(async_fn_in_trait)]
+                pub fn read(
+                    &self,
+                    offset: u64,
+                    length: u32,
+                ) -> ::core::result::Result<_rt::Vec<u8>, Error> {
+                    unsafe {
+                        #[repr(align(8))]
+                        struct RetArea(
+                            [::core::mem::MaybeUninit<
+                                u8,
+                            >; 32 + 4 * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let mut ret_area = RetArea(
+                            [::core::mem::MaybeUninit::uninit(); 32
+                                + 4 * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                        #[cfg(target_arch = "wasm32")]
+                        #[link(wasm_import_module = "grid:task/store@0.1.0")]
+                        unsafe extern "C" {
+                            #[link_name = "[method]object.read"]
+                            fn wit_import1(_: i32, _: i64, _: i32, _: *mut u8);
+                        }
+                        #[cfg(not(target_arch = "wasm32"))]
+                        unsafe extern "C" fn wit_import1(
+                            _: i32,
+                            _: i64,
+                            _: i32,
+                            _: *mut u8,
+                        ) {
+                            unreachable!()
+                        }
+                        wit_import1(
+                            (self).handle() as i32,
+                            _rt::as_i64(&offset),
+                            _rt::as_i32(&length),
+                            ptr0,
+                        );
+                        let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                        let result15 = match l2 {
+                            0 => {
+                                let e = {
+                                    let l3 = *ptr0.add(8).cast::<*mut u8>();
+                                    let l4 = *ptr0
+                                        .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len5 = l4;
+                                    <_ as From<
+                                        _rt::Vec<_>,
+                                    >>::from(_rt::Vec::from_raw_parts(l3.cast(), len5, len5))
+                                };
+                                Ok(e)
+                            }
+                            1 => {
+                                let e = {
+                                    let l6 = i32::from(*ptr0.add(8).cast::<u8>());
+                                    let l7 = *ptr0
+                                        .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l8 = *ptr0
+                                        .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len9 = l8;
+                                    let bytes9 = _rt::Vec::from_raw_parts(
+                                        l7.cast(),
+                                        len9,
+                                        len9,
+                                    );
+                                    let l10 = i32::from(
+                                        *ptr0
+                                            .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>(),
+                                    );
+                                    let l12 = *ptr0
+                                        .add(32 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l13 = *ptr0
+                                        .add(32 + 3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len14 = l13;
+                                    let bytes14 = _rt::Vec::from_raw_parts(
+                                        l12.cast(),
+                                        len14,
+                                        len14,
+                                    );
+                                    Error {
+                                        kind: ErrorKind::_lift(l6 as u8),
+                                        url: _rt::string_lift(bytes9),
+                                        offset: match l10 {
+                                            0 => None,
+                                            1 => {
+                                                let e = {
+                                                    let l11 = *ptr0
+                                                        .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                        .cast::<i64>();
+                                                    l11 as u64
+                                                };
+                                                Some(e)
+                                            }
+                                            _ => _rt::invalid_enum_discriminant(),
+                                        },
+                                        message: _rt::string_lift(bytes14),
+                                    }
+                                };
+                                Err(e)
+                            }
+                            _ => _rt::invalid_enum_discriminant(),
+                        };
+                        result15
+                    }
+                }
+            }
+            impl Listing {
+                #[allow(unused_unsafe, clippy::all)]
+                /// The next ones, at most 1,000. None means the end.
+                #[allow(async_fn_in_trait)]
+                pub fn next(&self) -> ::core::result::Result<_rt::Vec<Entry>, Error> {
+                    unsafe {
+                        #[repr(align(8))]
+                        struct RetArea(
+                            [::core::mem::MaybeUninit<
+                                u8,
+                            >; 32 + 4 * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let mut ret_area = RetArea(
+                            [::core::mem::MaybeUninit::uninit(); 32
+                                + 4 * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                        #[cfg(target_arch = "wasm32")]
+                        #[link(wasm_import_module = "grid:task/store@0.1.0")]
+                        unsafe extern "C" {
+                            #[link_name = "[method]listing.next"]
+                            fn wit_import1(_: i32, _: *mut u8);
+                        }
+                        #[cfg(not(target_arch = "wasm32"))]
+                        unsafe extern "C" fn wit_import1(_: i32, _: *mut u8) {
+                            unreachable!()
+                        }
+                        wit_import1((self).handle() as i32, ptr0);
+                        let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                        let result20 = match l2 {
+                            0 => {
+                                let e = {
+                                    let l3 = *ptr0.add(8).cast::<*mut u8>();
+                                    let l4 = *ptr0
+                                        .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let base10 = l3;
+                                    let len10 = l4;
+                                    let mut result10 = _rt::Vec::with_capacity(len10);
+                                    for i in 0..len10 {
+                                        let base = base10
+                                            .add(i * (16 + 2 * ::core::mem::size_of::<*const u8>()));
+                                        let e10 = {
+                                            let l5 = *base.add(0).cast::<*mut u8>();
+                                            let l6 = *base
+                                                .add(::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len7 = l6;
+                                            let bytes7 = _rt::Vec::from_raw_parts(
+                                                l5.cast(),
+                                                len7,
+                                                len7,
+                                            );
+                                            let l8 = *base
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            let l9 = *base
+                                                .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            Entry {
+                                                url: _rt::string_lift(bytes7),
+                                                size: l8 as u64,
+                                                modified_ms: l9 as u64,
+                                            }
+                                        };
+                                        result10.push(e10);
+                                    }
+                                    _rt::cabi_dealloc(
+                                        base10,
+                                        len10 * (16 + 2 * ::core::mem::size_of::<*const u8>()),
+                                        8,
+                                    );
+                                    result10
+                                };
+                                Ok(e)
+                            }
+                            1 => {
+                                let e = {
+                                    let l11 = i32::from(*ptr0.add(8).cast::<u8>());
+                                    let l12 = *ptr0
+                                        .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l13 = *ptr0
+                                        .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len14 = l13;
+                                    let bytes14 = _rt::Vec::from_raw_parts(
+                                        l12.cast(),
+                                        len14,
+                                        len14,
+                                    );
+                                    let l15 = i32::from(
+                                        *ptr0
+                                            .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>(),
+                                    );
+                                    let l17 = *ptr0
+                                        .add(32 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l18 = *ptr0
+                                        .add(32 + 3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len19 = l18;
+                                    let bytes19 = _rt::Vec::from_raw_parts(
+                                        l17.cast(),
+                                        len19,
+                                        len19,
+                                    );
+                                    Error {
+                                        kind: ErrorKind::_lift(l11 as u8),
+                                        url: _rt::string_lift(bytes14),
+                                        offset: match l15 {
+                                            0 => None,
+                                            1 => {
+                                                let e = {
+                                                    let l16 = *ptr0
+                                                        .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                        .cast::<i64>();
+                                                    l16 as u64
+                                                };
+                                                Some(e)
+                                            }
+                                            _ => _rt::invalid_enum_discriminant(),
+                                        },
+                                        message: _rt::string_lift(bytes19),
+                                    }
+                                };
+                                Err(e)
+                            }
+                            _ => _rt::invalid_enum_discriminant(),
+                        };
+                        result20
+                    }
+                }
+            }
+            impl Writer {
+                #[allow(unused_unsafe, clippy::all)]
+                /// Adds bytes, at most 512 KiB.
+                #[allow(async_fn_in_trait)]
+                pub fn write(&self, bytes: &[u8]) -> ::core::result::Result<(), Error> {
+                    unsafe {
+                        #[repr(align(8))]
+                        struct RetArea(
+                            [::core::mem::MaybeUninit<
+                                u8,
+                            >; 32 + 4 * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let mut ret_area = RetArea(
+                            [::core::mem::MaybeUninit::uninit(); 32
+                                + 4 * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let vec0 = bytes;
+                        let ptr0 = vec0.as_ptr().cast::<u8>();
+                        let len0 = vec0.len();
+                        let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                        #[cfg(target_arch = "wasm32")]
+                        #[link(wasm_import_module = "grid:task/store@0.1.0")]
+                        unsafe extern "C" {
+                            #[link_name = "[method]writer.write"]
+                            fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
+                        }
+                        #[cfg(not(target_arch = "wasm32"))]
+                        unsafe extern "C" fn wit_import2(
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        ) {
+                            unreachable!()
+                        }
+                        wit_import2((self).handle() as i32, ptr0.cast_mut(), len0, ptr1);
+                        let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                        let result13 = match l3 {
+                            0 => {
+                                let e = ();
+                                Ok(e)
+                            }
+                            1 => {
+                                let e = {
+                                    let l4 = i32::from(*ptr1.add(8).cast::<u8>());
+                                    let l5 = *ptr1
+                                        .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l6 = *ptr1
+                                        .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len7 = l6;
+                                    let bytes7 = _rt::Vec::from_raw_parts(
+                                        l5.cast(),
+                                        len7,
+                                        len7,
+                                    );
+                                    let l8 = i32::from(
+                                        *ptr1
+                                            .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>(),
+                                    );
+                                    let l10 = *ptr1
+                                        .add(32 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l11 = *ptr1
+                                        .add(32 + 3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len12 = l11;
+                                    let bytes12 = _rt::Vec::from_raw_parts(
+                                        l10.cast(),
+                                        len12,
+                                        len12,
+                                    );
+                                    Error {
+                                        kind: ErrorKind::_lift(l4 as u8),
+                                        url: _rt::string_lift(bytes7),
+                                        offset: match l8 {
+                                            0 => None,
+                                            1 => {
+                                                let e = {
+                                                    let l9 = *ptr1
+                                                        .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                        .cast::<i64>();
+                                                    l9 as u64
+                                                };
+                                                Some(e)
+                                            }
+                                            _ => _rt::invalid_enum_discriminant(),
+                                        },
+                                        message: _rt::string_lift(bytes12),
+                                    }
+                                };
+                                Err(e)
+                            }
+                            _ => _rt::invalid_enum_discriminant(),
+                        };
+                        result13
+                    }
+                }
+            }
+            impl Writer {
+                #[allow(unused_unsafe, clippy::all)]
+                /// Nothing can be written after it, whether it succeeds or not.
+                #[allow(async_fn_in_trait)]
+                pub fn finish(&self) -> ::core::result::Result<(), Error> {
+                    unsafe {
+                        #[repr(align(8))]
+                        struct RetArea(
+                            [::core::mem::MaybeUninit<
+                                u8,
+                            >; 32 + 4 * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let mut ret_area = RetArea(
+                            [::core::mem::MaybeUninit::uninit(); 32
+                                + 4 * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                        #[cfg(target_arch = "wasm32")]
+                        #[link(wasm_import_module = "grid:task/store@0.1.0")]
+                        unsafe extern "C" {
+                            #[link_name = "[method]writer.finish"]
+                            fn wit_import1(_: i32, _: *mut u8);
+                        }
+                        #[cfg(not(target_arch = "wasm32"))]
+                        unsafe extern "C" fn wit_import1(_: i32, _: *mut u8) {
+                            unreachable!()
+                        }
+                        wit_import1((self).handle() as i32, ptr0);
+                        let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                        let result12 = match l2 {
+                            0 => {
+                                let e = ();
+                                Ok(e)
+                            }
+                            1 => {
+                                let e = {
+                                    let l3 = i32::from(*ptr0.add(8).cast::<u8>());
+                                    let l4 = *ptr0
+                                        .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l5 = *ptr0
+                                        .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len6 = l5;
+                                    let bytes6 = _rt::Vec::from_raw_parts(
+                                        l4.cast(),
+                                        len6,
+                                        len6,
+                                    );
+                                    let l7 = i32::from(
+                                        *ptr0
+                                            .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>(),
+                                    );
+                                    let l9 = *ptr0
+                                        .add(32 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>();
+                                    let l10 = *ptr0
+                                        .add(32 + 3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>();
+                                    let len11 = l10;
+                                    let bytes11 = _rt::Vec::from_raw_parts(
+                                        l9.cast(),
+                                        len11,
+                                        len11,
+                                    );
+                                    Error {
+                                        kind: ErrorKind::_lift(l3 as u8),
+                                        url: _rt::string_lift(bytes6),
+                                        offset: match l7 {
+                                            0 => None,
+                                            1 => {
+                                                let e = {
+                                                    let l8 = *ptr0
+                                                        .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                        .cast::<i64>();
+                                                    l8 as u64
+                                                };
+                                                Some(e)
+                                            }
+                                            _ => _rt::invalid_enum_discriminant(),
+                                        },
+                                        message: _rt::string_lift(bytes11),
+                                    }
+                                };
+                                Err(e)
+                            }
+                            _ => _rt::invalid_enum_discriminant(),
+                        };
+                        result12
+                    }
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Finds an object.
+            #[allow(async_fn_in_trait)]
+            pub fn open(url: &str) -> ::core::result::Result<Object, Error> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 32 + 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 32
+                            + 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = url;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/store@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "open"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result14 = match l3 {
+                        0 => {
+                            let e = {
+                                let l4 = *ptr1.add(8).cast::<i32>();
+                                Object::from_handle(l4 as u32)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = i32::from(*ptr1.add(8).cast::<u8>());
+                                let l6 = *ptr1
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l7 = *ptr1
+                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len8 = l7;
+                                let bytes8 = _rt::Vec::from_raw_parts(
+                                    l6.cast(),
+                                    len8,
+                                    len8,
+                                );
+                                let l9 = i32::from(
+                                    *ptr1
+                                        .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l11 = *ptr1
+                                    .add(32 + 2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l12 = *ptr1
+                                    .add(32 + 3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len13 = l12;
+                                let bytes13 = _rt::Vec::from_raw_parts(
+                                    l11.cast(),
+                                    len13,
+                                    len13,
+                                );
+                                Error {
+                                    kind: ErrorKind::_lift(l5 as u8),
+                                    url: _rt::string_lift(bytes8),
+                                    offset: match l9 {
+                                        0 => None,
+                                        1 => {
+                                            let e = {
+                                                let l10 = *ptr1
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<i64>();
+                                                l10 as u64
+                                            };
+                                            Some(e)
+                                        }
+                                        _ => _rt::invalid_enum_discriminant(),
+                                    },
+                                    message: _rt::string_lift(bytes13),
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result14
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Lists all objects below a URL, as deep as they lie. Names are whole:
+            /// below `s3://b/a` lies `s3://b/a/x` and not `s3://b/ab`. A call has 8
+            /// listings and writers at a time.
+            #[allow(async_fn_in_trait)]
+            pub fn list(url: &str) -> ::core::result::Result<Listing, Error> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 32 + 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 32
+                            + 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = url;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/store@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "list"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result14 = match l3 {
+                        0 => {
+                            let e = {
+                                let l4 = *ptr1.add(8).cast::<i32>();
+                                Listing::from_handle(l4 as u32)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = i32::from(*ptr1.add(8).cast::<u8>());
+                                let l6 = *ptr1
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l7 = *ptr1
+                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len8 = l7;
+                                let bytes8 = _rt::Vec::from_raw_parts(
+                                    l6.cast(),
+                                    len8,
+                                    len8,
+                                );
+                                let l9 = i32::from(
+                                    *ptr1
+                                        .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l11 = *ptr1
+                                    .add(32 + 2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l12 = *ptr1
+                                    .add(32 + 3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len13 = l12;
+                                let bytes13 = _rt::Vec::from_raw_parts(
+                                    l11.cast(),
+                                    len13,
+                                    len13,
+                                );
+                                Error {
+                                    kind: ErrorKind::_lift(l5 as u8),
+                                    url: _rt::string_lift(bytes8),
+                                    offset: match l9 {
+                                        0 => None,
+                                        1 => {
+                                            let e = {
+                                                let l10 = *ptr1
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<i64>();
+                                                l10 as u64
+                                            };
+                                            Some(e)
+                                        }
+                                        _ => _rt::invalid_enum_discriminant(),
+                                    },
+                                    message: _rt::string_lift(bytes13),
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result14
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Writes an object of at most 512 KiB, as a whole or not at all, in the
+            /// place of one that may be there; with `if-absent` it fails as `exists`
+            /// then. Where the store knows no conditional writes, as Garage, two that
+            /// write at the same moment may both succeed.
+            #[allow(async_fn_in_trait)]
+            pub fn put(
+                url: &str,
+                bytes: &[u8],
+                if_absent: bool,
+            ) -> ::core::result::Result<(), Error> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 32 + 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 32
+                            + 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = url;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = bytes;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/store@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "put"]
+                        fn wit_import3(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import3(
+                        ptr0.cast_mut(),
+                        len0,
+                        ptr1.cast_mut(),
+                        len1,
+                        match &if_absent {
+                            true => 1,
+                            false => 0,
+                        },
+                        ptr2,
+                    );
+                    let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                    let result14 = match l4 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = i32::from(*ptr2.add(8).cast::<u8>());
+                                let l6 = *ptr2
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l7 = *ptr2
+                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len8 = l7;
+                                let bytes8 = _rt::Vec::from_raw_parts(
+                                    l6.cast(),
+                                    len8,
+                                    len8,
+                                );
+                                let l9 = i32::from(
+                                    *ptr2
+                                        .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l11 = *ptr2
+                                    .add(32 + 2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l12 = *ptr2
+                                    .add(32 + 3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len13 = l12;
+                                let bytes13 = _rt::Vec::from_raw_parts(
+                                    l11.cast(),
+                                    len13,
+                                    len13,
+                                );
+                                Error {
+                                    kind: ErrorKind::_lift(l5 as u8),
+                                    url: _rt::string_lift(bytes8),
+                                    offset: match l9 {
+                                        0 => None,
+                                        1 => {
+                                            let e = {
+                                                let l10 = *ptr2
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<i64>();
+                                                l10 as u64
+                                            };
+                                            Some(e)
+                                        }
+                                        _ => _rt::invalid_enum_discriminant(),
+                                    },
+                                    message: _rt::string_lift(bytes13),
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result14
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Begins an object of any size. With `if-absent`, it fails as `exists` at
+            /// the latest when it is finished; on `s3://` it has at most 8 MiB then,
+            /// because the store looks at this only for objects that come in one piece.
+            #[allow(async_fn_in_trait)]
+            pub fn create(
+                url: &str,
+                if_absent: bool,
+            ) -> ::core::result::Result<Writer, Error> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 32 + 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 32
+                            + 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = url;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/store@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "create"]
+                        fn wit_import2(_: *mut u8, _: usize, _: i32, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import2(
+                        ptr0.cast_mut(),
+                        len0,
+                        match &if_absent {
+                            true => 1,
+                            false => 0,
+                        },
+                        ptr1,
+                    );
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result14 = match l3 {
+                        0 => {
+                            let e = {
+                                let l4 = *ptr1.add(8).cast::<i32>();
+                                Writer::from_handle(l4 as u32)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = i32::from(*ptr1.add(8).cast::<u8>());
+                                let l6 = *ptr1
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l7 = *ptr1
+                                    .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len8 = l7;
+                                let bytes8 = _rt::Vec::from_raw_parts(
+                                    l6.cast(),
+                                    len8,
+                                    len8,
+                                );
+                                let l9 = i32::from(
+                                    *ptr1
+                                        .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l11 = *ptr1
+                                    .add(32 + 2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l12 = *ptr1
+                                    .add(32 + 3 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len13 = l12;
+                                let bytes13 = _rt::Vec::from_raw_parts(
+                                    l11.cast(),
+                                    len13,
+                                    len13,
+                                );
+                                Error {
+                                    kind: ErrorKind::_lift(l5 as u8),
+                                    url: _rt::string_lift(bytes8),
+                                    offset: match l9 {
+                                        0 => None,
+                                        1 => {
+                                            let e = {
+                                                let l10 = *ptr1
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<i64>();
+                                                l10 as u64
+                                            };
+                                            Some(e)
+                                        }
+                                        _ => _rt::invalid_enum_discriminant(),
+                                    },
+                                    message: _rt::string_lift(bytes13),
+                                }
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result14
+                }
+            }
+        }
     }
 }
 #[rustfmt::skip]
@@ -4169,9 +5363,11 @@ pub mod exports {
                     /// How often a failed call is tried again.
                     pub retries: u32,
                     pub limits: Limits,
-                    /// Guest paths of directories that the task wants to read.
+                    /// Guest paths of directories that the task wants to read, and URLs of
+                    /// what it wants to read in stores.
                     pub reads: _rt::Vec<_rt::String>,
-                    /// Guest paths of directories that the task wants to write.
+                    /// Guest paths of directories that the task wants to write, and URLs of
+                    /// what it wants to write in stores.
                     pub writes: _rt::Vec<_rt::String>,
                 }
                 impl ::core::fmt::Debug for Task {
@@ -5110,6 +6306,80 @@ mod _rt {
         }
     }
     pub use alloc_crate::alloc;
+    use core::fmt;
+    use core::marker;
+    use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    /// A type which represents a component model resource, either imported or
+    /// exported into this component.
+    ///
+    /// This is a low-level wrapper which handles the lifetime of the resource
+    /// (namely this has a destructor). The `T` provided defines the component model
+    /// intrinsics that this wrapper uses.
+    ///
+    /// One of the chief purposes of this type is to provide `Deref` implementations
+    /// to access the underlying data when it is owned.
+    ///
+    /// This type is primarily used in generated code for exported and imported
+    /// resources.
+    #[repr(transparent)]
+    pub struct Resource<T: WasmResource> {
+        handle: AtomicU32,
+        _marker: marker::PhantomData<T>,
+    }
+    /// A trait which all wasm resources implement, namely providing the ability to
+    /// drop a resource.
+    ///
+    /// This generally is implemented by generated code, not user-facing code.
+    #[allow(clippy::missing_safety_doc)]
+    pub unsafe trait WasmResource {
+        /// Invokes the `[resource-drop]...` intrinsic.
+        unsafe fn drop(handle: u32);
+    }
+    impl<T: WasmResource> Resource<T> {
+        #[doc(hidden)]
+        pub unsafe fn from_handle(handle: u32) -> Self {
+            debug_assert!(handle != 0 && handle != u32::MAX);
+            Self {
+                handle: AtomicU32::new(handle),
+                _marker: marker::PhantomData,
+            }
+        }
+        /// Takes ownership of the handle owned by `resource`.
+        ///
+        /// Note that this ideally would be `into_handle` taking `Resource<T>` by
+        /// ownership. The code generator does not enable that in all situations,
+        /// unfortunately, so this is provided instead.
+        ///
+        /// Also note that `take_handle` is in theory only ever called on values
+        /// owned by a generated function. For example a generated function might
+        /// take `Resource<T>` as an argument but then call `take_handle` on a
+        /// reference to that argument. In that sense the dynamic nature of
+        /// `take_handle` should only be exposed internally to generated code, not
+        /// to user code.
+        #[doc(hidden)]
+        pub fn take_handle(resource: &Resource<T>) -> u32 {
+            resource.handle.swap(u32::MAX, Relaxed)
+        }
+        #[doc(hidden)]
+        pub fn handle(resource: &Resource<T>) -> u32 {
+            resource.handle.load(Relaxed)
+        }
+    }
+    impl<T: WasmResource> fmt::Debug for Resource<T> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_struct("Resource").field("handle", &self.handle).finish()
+        }
+    }
+    impl<T: WasmResource> Drop for Resource<T> {
+        fn drop(&mut self) {
+            unsafe {
+                match self.handle.load(Relaxed) {
+                    u32::MAX => {}
+                    other => T::drop(other),
+                }
+            }
+        }
+    }
     #[cfg(target_arch = "wasm32")]
     pub fn run_ctors_once() {
         wit_bindgen::rt::run_ctors_once();
@@ -5146,9 +6416,92 @@ macro_rules! __export_task_impl {
         = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:grid:task@0.1.0:task:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2334] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2943] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa3\x11\x01A\x02\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x84\x16\x01A\x02\x01\
+A\x11\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
+\0\0\x01@\0\0\x01\x04\0\x07current\x01\x02\x01@\0\0w\x04\0\x0cremaining-ms\x01\x03\
+\x03\0\x17grid:task/context@0.1.0\x05\0\x01B\x05\x01m\x03\x07msgpack\x03raw\x05a\
+rrow\x04\0\x05codec\x03\0\0\x01p}\x01r\x02\x05codec\x01\x05bytes\x02\x04\0\x05va\
+lue\x03\0\x03\x03\0\x15grid:task/types@0.1.0\x05\x01\x02\x03\0\x01\x05value\x01B\
+8\x02\x03\x02\x01\x02\x04\0\x05value\x03\0\0\x01s\x04\0\x03key\x03\0\x02\x01q\x02\
+\x05value\x01\x01\0\x04call\x01\x03\0\x04\0\x04item\x03\0\x04\x01q\x04\x07refuse\
+d\x01s\0\x09timed-out\0\0\x0aover-limit\x01s\0\x0bunavailable\x01s\0\x04\0\x05er\
+ror\x03\0\x06\x01w\x04\0\x05lease\x03\0\x08\x01j\0\x01\x07\x01@\x02\x04names\x04\
+item\x05\0\x0a\x04\0\x0cvariable-set\x01\x0b\x01kw\x01j\x01\x05\x01\x07\x01@\x02\
+\x04names\x07wait-ms\x0c\0\x0d\x04\0\x0cvariable-get\x01\x0e\x01@\x01\x04names\0\
+\x0a\x04\0\x0fvariable-delete\x01\x0f\x01@\x04\x04names\x09items-maxy\x04item\x05\
+\x07wait-ms\x0c\0\x0a\x04\0\x09queue-put\x01\x10\x01p\x05\x01j\x01\x11\x01\x07\x01\
+@\x04\x04names\x09items-maxy\x09count-maxy\x07wait-ms\x0c\0\x12\x04\0\x09queue-g\
+et\x01\x13\x01j\x01w\x01\x07\x01@\x01\x04names\0\x14\x04\0\x0aqueue-size\x01\x15\
+\x04\0\x0cqueue-delete\x01\x0f\x01j\x01\x09\x01\x07\x01@\x02\x04names\x07wait-ms\
+\x0c\0\x16\x04\0\x0clock-acquire\x01\x17\x01@\x03\x04names\x0aleases-maxy\x07wai\
+t-ms\x0c\0\x16\x04\0\x11semaphore-acquire\x01\x18\x01@\x01\x05lease\x09\x01\0\x04\
+\0\x07release\x01\x19\x04\0\x09event-set\x01\x0f\x04\0\x0bevent-clear\x01\x0f\x01\
+@\x02\x04names\x07wait-ms\x0c\0\x0a\x04\0\x0aevent-wait\x01\x1a\x01j\x01\x7f\x01\
+\x07\x01@\x01\x04names\0\x1b\x04\0\x0cevent-is-set\x01\x1c\x01@\x02\x04names\x07\
+message\x01\0\x0a\x04\0\x0dtopic-publish\x01\x1d\x01p\x03\x01@\x03\x04names\x04k\
+eys\x1e\x07replace\x7f\0\x0a\x04\0\x0fdataset-publish\x01\x1f\x01j\x01\x1e\x01\x07\
+\x01@\x01\x04names\0\x20\x04\0\x0bdataset-get\x01!\x01ps\x01j\x01\"\x01\x07\x01@\
+\0\0#\x04\0\x0cdataset-list\x01$\x04\0\x11dataset-unpublish\x01\x0f\x03\0\x1cgri\
+d:task/coordination@0.1.0\x05\x03\x01B\x02\x01@\x04\x07messages\x04files\x04line\
+y\x06columny\x01\0\x04\0\x08panicked\x01\0\x03\0\x1bgrid:task/diagnostics@0.1.0\x05\
+\x04\x01B$\x02\x03\x02\x01\x02\x04\0\x05value\x03\0\0\x01s\x04\0\x03key\x03\0\x02\
+\x01q\x03\x05value\x01\x01\0\x03key\x01\x03\0\x04call\x01y\0\x04\0\x08argument\x03\
+\0\x04\x01ks\x01p\x05\x01ky\x01kw\x01r\x08\x06bundle\x06\x04tasks\x09arguments\x07\
+\x04pure\x7f\x07retries\x08\x0cmemory-bytes\x09\x0atimeout-ms\x09\x08priorityz\x04\
+\0\x04call\x03\0\x0a\x01ps\x01r\x04\x04kinds\x07messages\x06causes\x0c\x04tasks\x04\
+\0\x07failure\x03\0\x0d\x01q\x04\x06failed\x01\x0e\0\x07refused\x01s\0\x0aover-l\
+imit\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\x03\0\x0f\x01p\x0b\x01py\x01p\x03\
+\x01j\x01\x13\x01\x10\x01@\x02\x05calls\x11\x06wanted\x12\0\x14\x04\0\x06submit\x01\
+\x15\x01j\0\x01\x10\x01@\x01\x04keys\x13\0\x16\x04\0\x08wait-all\x01\x17\x01j\x01\
+y\x01\x10\x01@\x01\x04keys\x13\0\x18\x04\0\x08wait-any\x01\x19\x01j\x01\x01\x01\x10\
+\x01@\x01\x03key\x03\0\x1a\x04\0\x05fetch\x01\x1b\x01@\x01\x04keys\x13\x01\0\x04\
+\0\x07release\x01\x1c\x01@\0\x01\0\x04\0\x0areschedule\x01\x1d\x03\0\x14grid:tas\
+k/grid@0.1.0\x05\x05\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05\
+level\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\
+\x13grid:task/log@0.1.0\x05\x06\x01B*\x01m\x08\x09not-found\x06denied\x0bcredent\
+ials\x07changed\x06exists\x0bunavailable\x0aover-limit\x05other\x04\0\x0aerror-k\
+ind\x03\0\0\x01kw\x01r\x04\x04kind\x01\x03urls\x06offset\x02\x07messages\x04\0\x05\
+error\x03\0\x03\x01r\x03\x03urls\x04sizew\x0bmodified-msw\x04\0\x05entry\x03\0\x05\
+\x04\0\x06object\x03\x01\x04\0\x07listing\x03\x01\x04\0\x06writer\x03\x01\x01h\x07\
+\x01@\x01\x04self\x0a\0\x06\x04\0\x17[method]object.describe\x01\x0b\x01p}\x01j\x01\
+\x0c\x01\x04\x01@\x03\x04self\x0a\x06offsetw\x06lengthy\0\x0d\x04\0\x13[method]o\
+bject.read\x01\x0e\x01h\x08\x01p\x06\x01j\x01\x10\x01\x04\x01@\x01\x04self\x0f\0\
+\x11\x04\0\x14[method]listing.next\x01\x12\x01h\x09\x01j\0\x01\x04\x01@\x02\x04s\
+elf\x13\x05bytes\x0c\0\x14\x04\0\x14[method]writer.write\x01\x15\x01@\x01\x04sel\
+f\x13\0\x14\x04\0\x15[method]writer.finish\x01\x16\x01i\x07\x01j\x01\x17\x01\x04\
+\x01@\x01\x03urls\0\x18\x04\0\x04open\x01\x19\x01i\x08\x01j\x01\x1a\x01\x04\x01@\
+\x01\x03urls\0\x1b\x04\0\x04list\x01\x1c\x01@\x03\x03urls\x05bytes\x0c\x09if-abs\
+ent\x7f\0\x14\x04\0\x03put\x01\x1d\x01i\x09\x01j\x01\x1e\x01\x04\x01@\x02\x03url\
+s\x09if-absent\x7f\0\x1f\x04\0\x06create\x01\x20\x03\0\x15grid:task/store@0.1.0\x05\
+\x07\x01B\x1a\x02\x03\x02\x01\x02\x04\0\x05value\x03\0\0\x01r\x02\x04names\x05sh\
+apes\x04\0\x09parameter\x03\0\x02\x01kw\x01r\x02\x0cmemory-bytes\x04\x0atimeout-\
+ms\x04\x04\0\x06limits\x03\0\x05\x01p\x03\x01ps\x01r\x09\x04names\x03docs\x0apar\
+ameters\x07\x06outputs\x04pure\x7f\x07retriesy\x06limits\x06\x05reads\x08\x06wri\
+tes\x08\x04\0\x04task\x03\0\x09\x01p\x0a\x01r\x04\x04names\x07versions\x03sdks\x05\
+tasks\x0b\x04\0\x06bundle\x03\0\x0c\x01r\x02\x07messages\x06causes\x08\x04\0\x0a\
+user-error\x03\0\x0e\x01r\x03\x05indexy\x09parameters\x07messages\x04\0\x0cbad-a\
+rgument\x03\0\x10\x01q\x04\x04user\x01\x0f\0\x0cbad-argument\x01\x11\0\x0bwrong-\
+arity\x01y\0\x0cunknown-task\0\0\x04\0\x07failure\x03\0\x12\x01@\0\0\x0d\x04\0\x08\
+describe\x01\x14\x01p\x01\x01j\x01\x01\x01\x13\x01@\x02\x04tasky\x09arguments\x15\
+\0\x16\x04\0\x03run\x01\x17\x04\0\x15grid:task/tasks@0.1.0\x05\x08\x04\0\x14grid\
+:task/task@0.1.0\x04\0\x0b\x0a\x01\0\x04task\x03\0\0\0G\x09producers\x01\x0cproc\
+essed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+        };
+    };
+}
+#[doc(inline)]
+pub use __export_task_impl as __export_tasks;
+#[rustfmt::skip]
+#[cfg(target_arch = "wasm32")]
+#[unsafe(
+    link_section = "component-type:wit-bindgen:0.63.0:grid:task@0.1.0:task-with-all-of-its-exports-removed:encoded world"
+)]
+#[doc(hidden)]
+#[allow(clippy::octal_escapes)]
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2543] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd4\x12\x01A\x02\x01\
 A\x0f\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
 \0\0\x01@\0\0\x01\x04\0\x07current\x01\x02\x01@\0\0w\x04\0\x0cremaining-ms\x01\x03\
 \x03\0\x17grid:task/context@0.1.0\x05\0\x01B\x05\x01m\x03\x07msgpack\x03raw\x05a\
@@ -5190,79 +6543,24 @@ y\x01\x10\x01@\x01\x04keys\x13\0\x18\x04\0\x08wait-any\x01\x19\x01j\x01\x01\x01\
 \0\x07release\x01\x1c\x01@\0\x01\0\x04\0\x0areschedule\x01\x1d\x03\0\x14grid:tas\
 k/grid@0.1.0\x05\x05\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05\
 level\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\
-\x13grid:task/log@0.1.0\x05\x06\x01B\x1a\x02\x03\x02\x01\x02\x04\0\x05value\x03\0\
-\0\x01r\x02\x04names\x05shapes\x04\0\x09parameter\x03\0\x02\x01kw\x01r\x02\x0cme\
-mory-bytes\x04\x0atimeout-ms\x04\x04\0\x06limits\x03\0\x05\x01p\x03\x01ps\x01r\x09\
-\x04names\x03docs\x0aparameters\x07\x06outputs\x04pure\x7f\x07retriesy\x06limits\
-\x06\x05reads\x08\x06writes\x08\x04\0\x04task\x03\0\x09\x01p\x0a\x01r\x04\x04nam\
-es\x07versions\x03sdks\x05tasks\x0b\x04\0\x06bundle\x03\0\x0c\x01r\x02\x07messag\
-es\x06causes\x08\x04\0\x0auser-error\x03\0\x0e\x01r\x03\x05indexy\x09parameters\x07\
-messages\x04\0\x0cbad-argument\x03\0\x10\x01q\x04\x04user\x01\x0f\0\x0cbad-argum\
-ent\x01\x11\0\x0bwrong-arity\x01y\0\x0cunknown-task\0\0\x04\0\x07failure\x03\0\x12\
-\x01@\0\0\x0d\x04\0\x08describe\x01\x14\x01p\x01\x01j\x01\x01\x01\x13\x01@\x02\x04\
-tasky\x09arguments\x15\0\x16\x04\0\x03run\x01\x17\x04\0\x15grid:task/tasks@0.1.0\
-\x05\x07\x04\0\x14grid:task/task@0.1.0\x04\0\x0b\x0a\x01\0\x04task\x03\0\0\0G\x09\
-producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rus\
-t\x060.63.0";
-        };
-    };
-}
-#[doc(inline)]
-pub use __export_task_impl as __export_tasks;
-#[rustfmt::skip]
-#[cfg(target_arch = "wasm32")]
-#[unsafe(
-    link_section = "component-type:wit-bindgen:0.63.0:grid:task@0.1.0:task-with-all-of-its-exports-removed:encoded world"
-)]
-#[doc(hidden)]
-#[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1934] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf3\x0d\x01A\x02\x01\
-A\x0d\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
-\0\0\x01@\0\0\x01\x04\0\x07current\x01\x02\x01@\0\0w\x04\0\x0cremaining-ms\x01\x03\
-\x03\0\x17grid:task/context@0.1.0\x05\0\x01B\x05\x01m\x03\x07msgpack\x03raw\x05a\
-rrow\x04\0\x05codec\x03\0\0\x01p}\x01r\x02\x05codec\x01\x05bytes\x02\x04\0\x05va\
-lue\x03\0\x03\x03\0\x15grid:task/types@0.1.0\x05\x01\x02\x03\0\x01\x05value\x01B\
-8\x02\x03\x02\x01\x02\x04\0\x05value\x03\0\0\x01s\x04\0\x03key\x03\0\x02\x01q\x02\
-\x05value\x01\x01\0\x04call\x01\x03\0\x04\0\x04item\x03\0\x04\x01q\x04\x07refuse\
-d\x01s\0\x09timed-out\0\0\x0aover-limit\x01s\0\x0bunavailable\x01s\0\x04\0\x05er\
-ror\x03\0\x06\x01w\x04\0\x05lease\x03\0\x08\x01j\0\x01\x07\x01@\x02\x04names\x04\
-item\x05\0\x0a\x04\0\x0cvariable-set\x01\x0b\x01kw\x01j\x01\x05\x01\x07\x01@\x02\
-\x04names\x07wait-ms\x0c\0\x0d\x04\0\x0cvariable-get\x01\x0e\x01@\x01\x04names\0\
-\x0a\x04\0\x0fvariable-delete\x01\x0f\x01@\x04\x04names\x09items-maxy\x04item\x05\
-\x07wait-ms\x0c\0\x0a\x04\0\x09queue-put\x01\x10\x01p\x05\x01j\x01\x11\x01\x07\x01\
-@\x04\x04names\x09items-maxy\x09count-maxy\x07wait-ms\x0c\0\x12\x04\0\x09queue-g\
-et\x01\x13\x01j\x01w\x01\x07\x01@\x01\x04names\0\x14\x04\0\x0aqueue-size\x01\x15\
-\x04\0\x0cqueue-delete\x01\x0f\x01j\x01\x09\x01\x07\x01@\x02\x04names\x07wait-ms\
-\x0c\0\x16\x04\0\x0clock-acquire\x01\x17\x01@\x03\x04names\x0aleases-maxy\x07wai\
-t-ms\x0c\0\x16\x04\0\x11semaphore-acquire\x01\x18\x01@\x01\x05lease\x09\x01\0\x04\
-\0\x07release\x01\x19\x04\0\x09event-set\x01\x0f\x04\0\x0bevent-clear\x01\x0f\x01\
-@\x02\x04names\x07wait-ms\x0c\0\x0a\x04\0\x0aevent-wait\x01\x1a\x01j\x01\x7f\x01\
-\x07\x01@\x01\x04names\0\x1b\x04\0\x0cevent-is-set\x01\x1c\x01@\x02\x04names\x07\
-message\x01\0\x0a\x04\0\x0dtopic-publish\x01\x1d\x01p\x03\x01@\x03\x04names\x04k\
-eys\x1e\x07replace\x7f\0\x0a\x04\0\x0fdataset-publish\x01\x1f\x01j\x01\x1e\x01\x07\
-\x01@\x01\x04names\0\x20\x04\0\x0bdataset-get\x01!\x01ps\x01j\x01\"\x01\x07\x01@\
-\0\0#\x04\0\x0cdataset-list\x01$\x04\0\x11dataset-unpublish\x01\x0f\x03\0\x1cgri\
-d:task/coordination@0.1.0\x05\x03\x01B\x02\x01@\x04\x07messages\x04files\x04line\
-y\x06columny\x01\0\x04\0\x08panicked\x01\0\x03\0\x1bgrid:task/diagnostics@0.1.0\x05\
-\x04\x01B$\x02\x03\x02\x01\x02\x04\0\x05value\x03\0\0\x01s\x04\0\x03key\x03\0\x02\
-\x01q\x03\x05value\x01\x01\0\x03key\x01\x03\0\x04call\x01y\0\x04\0\x08argument\x03\
-\0\x04\x01ks\x01p\x05\x01ky\x01kw\x01r\x08\x06bundle\x06\x04tasks\x09arguments\x07\
-\x04pure\x7f\x07retries\x08\x0cmemory-bytes\x09\x0atimeout-ms\x09\x08priorityz\x04\
-\0\x04call\x03\0\x0a\x01ps\x01r\x04\x04kinds\x07messages\x06causes\x0c\x04tasks\x04\
-\0\x07failure\x03\0\x0d\x01q\x04\x06failed\x01\x0e\0\x07refused\x01s\0\x0aover-l\
-imit\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\x03\0\x0f\x01p\x0b\x01py\x01p\x03\
-\x01j\x01\x13\x01\x10\x01@\x02\x05calls\x11\x06wanted\x12\0\x14\x04\0\x06submit\x01\
-\x15\x01j\0\x01\x10\x01@\x01\x04keys\x13\0\x16\x04\0\x08wait-all\x01\x17\x01j\x01\
-y\x01\x10\x01@\x01\x04keys\x13\0\x18\x04\0\x08wait-any\x01\x19\x01j\x01\x01\x01\x10\
-\x01@\x01\x03key\x03\0\x1a\x04\0\x05fetch\x01\x1b\x01@\x01\x04keys\x13\x01\0\x04\
-\0\x07release\x01\x1c\x01@\0\x01\0\x04\0\x0areschedule\x01\x1d\x03\0\x14grid:tas\
-k/grid@0.1.0\x05\x05\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05\
-level\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\
-\x13grid:task/log@0.1.0\x05\x06\x04\04grid:task/task-with-all-of-its-exports-rem\
-oved@0.1.0\x04\0\x0b*\x01\0$task-with-all-of-its-exports-removed\x03\0\0\0G\x09p\
-roducers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\
-\x060.63.0";
+\x13grid:task/log@0.1.0\x05\x06\x01B*\x01m\x08\x09not-found\x06denied\x0bcredent\
+ials\x07changed\x06exists\x0bunavailable\x0aover-limit\x05other\x04\0\x0aerror-k\
+ind\x03\0\0\x01kw\x01r\x04\x04kind\x01\x03urls\x06offset\x02\x07messages\x04\0\x05\
+error\x03\0\x03\x01r\x03\x03urls\x04sizew\x0bmodified-msw\x04\0\x05entry\x03\0\x05\
+\x04\0\x06object\x03\x01\x04\0\x07listing\x03\x01\x04\0\x06writer\x03\x01\x01h\x07\
+\x01@\x01\x04self\x0a\0\x06\x04\0\x17[method]object.describe\x01\x0b\x01p}\x01j\x01\
+\x0c\x01\x04\x01@\x03\x04self\x0a\x06offsetw\x06lengthy\0\x0d\x04\0\x13[method]o\
+bject.read\x01\x0e\x01h\x08\x01p\x06\x01j\x01\x10\x01\x04\x01@\x01\x04self\x0f\0\
+\x11\x04\0\x14[method]listing.next\x01\x12\x01h\x09\x01j\0\x01\x04\x01@\x02\x04s\
+elf\x13\x05bytes\x0c\0\x14\x04\0\x14[method]writer.write\x01\x15\x01@\x01\x04sel\
+f\x13\0\x14\x04\0\x15[method]writer.finish\x01\x16\x01i\x07\x01j\x01\x17\x01\x04\
+\x01@\x01\x03urls\0\x18\x04\0\x04open\x01\x19\x01i\x08\x01j\x01\x1a\x01\x04\x01@\
+\x01\x03urls\0\x1b\x04\0\x04list\x01\x1c\x01@\x03\x03urls\x05bytes\x0c\x09if-abs\
+ent\x7f\0\x14\x04\0\x03put\x01\x1d\x01i\x09\x01j\x01\x1e\x01\x04\x01@\x02\x03url\
+s\x09if-absent\x7f\0\x1f\x04\0\x06create\x01\x20\x03\0\x15grid:task/store@0.1.0\x05\
+\x07\x04\04grid:task/task-with-all-of-its-exports-removed@0.1.0\x04\0\x0b*\x01\0\
+$task-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-b\
+y\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -41,9 +41,14 @@
 //! A task may share variables, queues, locks and more with other tasks and with programs: see
 //! [`coordination`].
 //!
+//! # Objects outside of the grid
+//!
+//! A task may read and write files and objects of S3 by URL: see [`store`].
+//!
 //! # Invariants
 //!
-//! Nothing here reads a file, a clock or a random number, but for native waits with a time-out. Without [`bundle!`] a crate exports
+//! Nothing here reads a file, a clock or a random number, but for native waits with a time-out and native
+//! stores. Without [`bundle!`] a crate exports
 //! nothing. A task crate compiles in seconds: the bindings are generated beforehand.
 
 #[cfg(target_family = "wasm")]
@@ -64,6 +69,7 @@ mod failure;
 pub mod grid;
 pub mod log;
 mod native;
+pub mod store;
 mod task;
 mod value;
 

@@ -40,9 +40,9 @@ pub struct TaskDescription {
     pub memory_bytes: Option<u64>,
     /// Wall time of one call, in milliseconds.
     pub timeout_ms: Option<u64>,
-    /// Guest paths of directories that it wants to read.
+    /// Guest paths of directories and URLs of objects that it wants to read.
     pub reads: &'static [&'static str],
-    /// Guest paths of directories that it wants to write.
+    /// Guest paths of directories and URLs of objects that it wants to write.
     pub writes: &'static [&'static str],
 }
 

@@ -26,7 +26,7 @@ fn add(a: i64, mut b: i64) -> i64 {
     timeout = "5s",
     retries = 2,
     pure = false,
-    reads = "/in",
+    reads = ["/in", "s3://bucket/in/", "file://"],
     writes = ["/out", "/log"]
 )]
 fn tuned(names: Vec<Option<String>>, table: BTreeMap<String, (u8, f64)>) -> Result<(), String> {
@@ -105,7 +105,8 @@ fn a_task_says_what_it_is() {
     assert_eq!(shapes, [("names", "Vec<Option<String>>"), ("table", table)]);
     assert_eq!((tuned.output, tuned.pure, tuned.retries), ("()", false, 2));
     assert_eq!((tuned.memory_bytes, tuned.timeout_ms), (Some(64 << 20), Some(5_000)));
-    assert_eq!((tuned.reads, tuned.writes), (&["/in"][..], &["/out", "/log"][..]));
+    assert_eq!(tuned.reads, ["/in", "s3://bucket/in/", "file://"]);
+    assert_eq!(tuned.writes, ["/out", "/log"]);
     assert_eq!(tuned.doc, "");
     assert_eq!(r#match::DESCRIPTION.name, "match");
     assert_eq!(r#match::DESCRIPTION.parameters[0].name, "type");

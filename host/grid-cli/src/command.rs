@@ -24,6 +24,7 @@ pub(crate) mod run;
 pub(crate) mod scatter;
 pub(crate) mod scheduler;
 pub(crate) mod status;
+mod stores;
 pub(crate) mod tasks;
 pub(crate) mod toolchain;
 pub(crate) mod topic;

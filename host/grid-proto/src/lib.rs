@@ -19,6 +19,7 @@ pub mod id;
 pub mod limits;
 pub mod message;
 pub mod order;
+pub mod outside;
 pub mod pieces;
 mod refusal;
 pub mod report;

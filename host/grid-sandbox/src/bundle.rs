@@ -13,12 +13,13 @@ use crate::symbols::Symbols;
 
 /// What a bundle may import: an interface, or all interfaces of a package, each with the versions
 /// that are served. Sockets and HTTP are missing on purpose.
-pub const IMPORTS_ALLOWED: [&str; 11] = [
+pub const IMPORTS_ALLOWED: [&str; 12] = [
     "grid:task/context@0.1",
     "grid:task/coordination@0.1",
     "grid:task/diagnostics@0.1",
     "grid:task/grid@0.1",
     "grid:task/log@0.1",
+    "grid:task/store@0.1",
     "grid:task/types@0.1",
     "wasi:cli/*@0.2",
     "wasi:clocks/*@0.2",
@@ -62,6 +63,11 @@ impl Bundle {
         const SPOKEN_TO: [&str; 2] = ["grid:task/grid@", "grid:task/coordination@"];
         let speaks = |import: &String| SPOKEN_TO.iter().any(|grid| import.starts_with(grid));
         self.imports.iter().any(speaks)
+    }
+
+    /// Whether its calls may use stores outside of the grid.
+    pub(crate) fn uses_stores(&self) -> bool {
+        self.imports.iter().any(|import| import.starts_with("grid:task/store@"))
     }
 
     /// Links a compiled component.

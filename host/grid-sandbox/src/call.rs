@@ -56,9 +56,9 @@ pub struct CallRequest<'a> {
     pub limits: Limits,
     /// What it may know about itself.
     pub info: CallInfo,
-    /// Guest paths that its task wants to read.
+    /// Guest paths and URLs that its task wants to read.
     pub reads: &'a [String],
-    /// Guest paths that its task wants to write.
+    /// Guest paths and URLs that its task wants to write.
     pub writes: &'a [String],
     /// Stops it.
     pub cancel: CancelToken,
@@ -215,9 +215,17 @@ fn attempt(
     };
     let memory = MemoryLimiter::new(limits.memory_bytes_max, engine.held_memory().clone());
     let mut state = CallState::new(request.info.clone(), stop, memory, output.clone(), wasi);
-    state.grid.clone_from(&request.grid);
+    begin(&mut state, engine, request);
     let sandbox = Sandbox::new(engine, state, classify::hostcall_bytes_max(limits));
     run_task(sandbox, None, request)
+}
+
+/// What a call may ask of others.
+fn begin(state: &mut CallState, engine: &Engine, request: &CallRequest<'_>) {
+    state.grid.clone_from(&request.grid);
+    let stores = engine.stores().filter(|_| request.bundle.uses_stores());
+    state.stores =
+        stores.map(|stores| stores.for_call(request.bundle_name, request.reads, request.writes));
 }
 
 /// A call in an actor's instance.
@@ -227,9 +235,10 @@ fn attempt_in(
     request: &CallRequest<'_>,
     stop: Stop,
 ) -> (Attempted, Left) {
+    let engine = sandbox.engine.clone();
     let state = sandbox.store.data_mut();
     state.begin(request.info.clone(), stop);
-    state.grid.clone_from(&request.grid);
+    begin(state, &engine, request);
     sandbox.store.set_hostcall_fuel(classify::hostcall_bytes_max(&request.limits));
     sandbox.store.set_epoch_deadline(1);
     run_task(sandbox, Some(instance), request)
@@ -259,8 +268,8 @@ fn run_task(
         }
     };
     let state = sandbox.store.data_mut();
-    // It belongs to the call.
-    state.grid = None;
+    // They belong to the call.
+    (state.grid, state.stores) = (None, None);
     let (peak_memory_bytes, waited) = (state.memory.peak_bytes(), state.stop.waited());
     let attempted = Attempted { outcome, peak_memory_bytes, waited };
     (attempted, instance.map(|instance| (sandbox, instance)))

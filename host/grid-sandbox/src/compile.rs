@@ -60,6 +60,8 @@ fn in_child(
     let cores = thread::available_parallelism().map_or(1, usize::from) as u64;
     let cpu_seconds = config.compile_timeout.as_secs().saturating_add(1).saturating_mul(cores);
     let mut child = command
+        // The worker's holds credentials of stores; what compiles strangers' bytes needs nothing of it.
+        .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,8 +1,10 @@
 //! What an operator says about an engine, and the bounds that nobody may change.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use grid_proto::outside::ObjectStores;
 use grid_proto::{LimitBounds, limits};
 
 /// How an [`crate::Engine`] is set up.
@@ -33,6 +35,9 @@ pub struct EngineConfig {
     pub bundle_bytes_max: usize,
     /// Directories that bundles may be given.
     pub grants: Vec<DirGrant>,
+    /// Stores outside of the grid, for bundles that use them; without it they are told that there
+    /// are none.
+    pub stores: Option<Arc<dyn ObjectStores>>,
     /// How often running code looks whether it has to stop.
     pub tick: Duration,
     /// Whether running code looks at all. Without it a loop cannot be stopped: only for measuring
@@ -85,6 +90,7 @@ impl Default for EngineConfig {
             compile_memory_bytes_max: 4 << 30,
             bundle_bytes_max: limits::BUNDLE_BYTES_MAX,
             grants: Vec::new(),
+            stores: None,
             tick: Duration::from_millis(2),
             interruption: true,
         }
@@ -105,6 +111,9 @@ pub(crate) const INSTANCE_BYTES_MAX: usize = 4 << 20;
 pub(crate) const WASM_STACK_BYTES_MAX: usize = 512 << 10;
 /// Resources (streams, pollables, descriptors) that a call may hold.
 pub(crate) const RESOURCES_MAX: usize = 256;
+/// Listings and writers of stores that a store of wasmtime may hold: a writer holds up to 16 MiB of the
+/// host's memory, a listing the names of the directories that it is in.
+pub(crate) const STORE_WORKS_MAX: usize = 8;
 /// Handles that a component instance may hold.
 pub(crate) const HANDLES_MAX: usize = 1024;
 /// Random bytes of one host call.

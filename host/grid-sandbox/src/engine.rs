@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use grid_proto::outside::ObjectStores;
 use grid_proto::{BundleHash, LimitBounds};
 use wasmtime::component::Linker;
 
@@ -200,6 +201,10 @@ impl Engine {
 
     pub(crate) fn grants(&self) -> &[DirGrant] {
         &self.0.config.grants
+    }
+
+    pub(crate) fn stores(&self) -> Option<&dyn ObjectStores> {
+        self.0.config.stores.as_deref()
     }
 
     pub(crate) fn gate(&self) -> &Gate {

@@ -31,7 +31,7 @@ pub(crate) fn open(
     (reads, writes): (&[String], &[String]),
     output: &Output,
 ) -> Result<Option<WasiCtx>, Failure> {
-    if reads.is_empty() && writes.is_empty() {
+    if reads.iter().chain(writes).all(|entry| is_url(entry)) {
         return Ok(None);
     }
     let mut builder = wasi::builder(output);
@@ -55,7 +55,7 @@ fn resolve<'a>(
     let mut mounts: Vec<Mount<'a>> = Vec::new();
     let wanted =
         writes.iter().map(|path| (path, true)).chain(reads.iter().map(|path| (path, false)));
-    for (guest, writable) in wanted {
+    for (guest, writable) in wanted.filter(|(entry, _)| !is_url(entry)) {
         if mounts.iter().any(|mount| mount.guest == guest) {
             continue;
         }
@@ -72,6 +72,12 @@ fn resolve<'a>(
         mounts.push(Mount { guest, host, writable });
     }
     Ok(mounts)
+}
+
+/// What lies in a store outside: it is looked at when the call opens it, since a task may ask for more
+/// than one call needs.
+fn is_url(entry: &str) -> bool {
+    entry.contains("://")
 }
 
 /// The part of `path` below `base`, both absolute and plain.
@@ -121,6 +127,7 @@ mod tests {
         assert_eq!(hosts(&grants, &["/data/in"], &[]).unwrap(), [("/srv/x/in".into(), false)]);
         assert_eq!(hosts(&grants, &["/out"], &["/out"]).unwrap(), [("/srv/x".into(), true)]);
         assert_eq!(hosts(&grants, &["/out"], &[]).unwrap(), [("/srv/x".into(), false)]);
+        assert!(hosts(&grants, &["s3://bucket/"], &["file:///srv/"]).unwrap().is_empty());
         for (reads, writes) in [
             (&["/dataset"][..], &[][..]),
             (&[], &["/data"]),

@@ -5,6 +5,7 @@ mod coordination;
 mod diagnostics;
 mod grid;
 mod log;
+mod store;
 
 use wasmtime::component::Linker;
 
@@ -18,5 +19,6 @@ pub(crate) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     coordination::link(linker)?;
     diagnostics::link(linker)?;
     grid::link(linker)?;
-    log::link(linker)
+    log::link(linker)?;
+    store::link(linker)
 }

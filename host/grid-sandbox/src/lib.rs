@@ -9,7 +9,7 @@
 //!                     CancelToken   ticker (one thread, asleep when nothing runs)
 //! ```
 //!
-//! What it is not: it knows no grid, no network and no scheduler; it does not decide which call
+//! What it is not: it knows no grid, no network, no store and no scheduler; it does not decide which call
 //! runs or whether a failed one is tried again. It is the only crate that names wasmtime.
 //!
 //! Invariants

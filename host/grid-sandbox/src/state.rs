@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use grid_proto::outside::StoreAccess;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -31,6 +32,10 @@ pub(crate) struct CallState {
     pub(crate) panic: Option<Panic>,
     pub(crate) table: ResourceTable,
     pub(crate) grid: Option<Arc<dyn GridAccess>>,
+    /// Stores outside of the grid, as this call may use them.
+    pub(crate) stores: Option<Arc<dyn StoreAccess>>,
+    /// Listings and writers that are open.
+    pub(crate) store_works: usize,
     /// Made when the guest first uses WASI: most short functions never do.
     wasi: Option<WasiCtx>,
 }
@@ -45,7 +50,18 @@ impl CallState {
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(config::RESOURCES_MAX);
-        Self { info, stop, memory, output, panic: None, table, grid: None, wasi }
+        Self {
+            info,
+            stop,
+            memory,
+            output,
+            panic: None,
+            table,
+            grid: None,
+            stores: None,
+            store_works: 0,
+            wasi,
+        }
     }
 
     /// Another call begins in the same store.

@@ -6,6 +6,7 @@ mod guest;
 mod limits;
 mod loading;
 mod sharing;
+mod stores;
 mod world;
 
 use std::sync::Arc;

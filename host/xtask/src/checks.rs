@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::demo::{examples_target, lay_out};
 use crate::run::{Run, cargo, target};
-use crate::{guests, tidy};
+use crate::{garage, guests, tidy};
 
 /// The examples' workspace: native programs and tests of the task crates.
 pub(crate) const EXAMPLES: &str = "examples/Cargo.toml";
@@ -37,6 +37,7 @@ impl Test {
             document()?;
         }
         lay_out()?;
+        garage::install()?;
         if self.args.is_empty() {
             let examples = runner(&["--manifest-path", EXAMPLES, "--workspace"]);
             examples.env("CARGO_TARGET_DIR", examples_target()).run()?;
@@ -61,6 +62,7 @@ fn with_paths(run: Run) -> Run {
         .env("GRID_BIN", target().join("debug/grid"))
         .env("GRID_EXAMPLES", examples_target().join("debug"))
         .env("GRID_DEMO", target().join("demo"))
+        .env("GRID_GARAGE", garage::path())
 }
 
 /// The lock files are those of the manifests: told at once, and not after the first builds.

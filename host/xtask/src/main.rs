@@ -4,6 +4,7 @@
 mod checks;
 mod demo;
 mod fix;
+mod garage;
 mod guests;
 mod run;
 mod tidy;

@@ -24,6 +24,8 @@ mod failure;
 #[cfg(test)]
 mod fault;
 #[cfg(test)]
+mod garage;
+#[cfg(test)]
 mod graphs;
 #[cfg(test)]
 mod insight;
@@ -33,6 +35,8 @@ mod loss;
 mod memory;
 #[cfg(test)]
 mod nested;
+#[cfg(test)]
+mod outside;
 #[cfg(test)]
 mod parts;
 #[cfg(test)]

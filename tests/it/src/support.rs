@@ -110,8 +110,18 @@ impl Processes {
     }
 
     pub(crate) fn up_in(home: tempfile::TempDir, args: &[&str]) -> Self {
+        Self::up_with(home, args, Vec::new())
+    }
+
+    /// With these variables in its environment.
+    pub(crate) fn up_with(
+        home: tempfile::TempDir,
+        args: &[&str],
+        environment: Vec<(String, String)>,
+    ) -> Self {
         let mut up = grid(home.path(), &["up", "--json", "--listen=127.0.0.1:0"])
             .args(args)
+            .envs(environment)
             .stdout(Stdio::piped())
             .spawn()
             .expect("run `cargo xtask test`, which builds `grid`");

@@ -14,6 +14,9 @@ fn wrong_forms() {}
 #[task(reads = "flights", writes = ["/out", "/../etc"])]
 fn wrong_paths() {}
 
+#[task(reads = ["gs://bucket/", "file://host/x"], writes = "s3://bucket/../x")]
+fn wrong_urls() {}
+
 #[task(pure = true, pure = false, memory)]
 fn twice() {}
 

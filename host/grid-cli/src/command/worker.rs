@@ -9,6 +9,7 @@ use grid_sandbox::{Compiler, DirGrant, EngineConfig};
 use grid_worker::{Worker, WorkerConfig};
 
 use super::memory::MemoryArgs;
+use super::stores::StoreArgs;
 use crate::args::Global;
 use crate::error::CliError;
 use crate::reach::default_state_dir;
@@ -75,6 +76,8 @@ pub(crate) struct SandboxArgs {
     /// A directory that a bundle may see: BUNDLE:HOST_DIR:GUEST_DIR[:ro|rw]. BUNDLE may be `*`.
     #[arg(long = "grant", value_name = "GRANT", value_parser = grant::parse)]
     grants: Vec<DirGrant>,
+    #[command(flatten)]
+    stores: StoreArgs,
     /// Memory of a call that does not say what it needs.
     #[arg(long, default_value = "256MiB", value_parser = size::parse)]
     memory_default: u64,
@@ -124,6 +127,7 @@ impl SandboxArgs {
             actors_max: self.actors_max,
             waiting_time_max: self.waiting_timeout,
             grants: self.grants.clone(),
+            stores: Some(self.stores.stores()),
             cache_dir: Some(cache_dir.unwrap_or_else(|| default_state_dir().join("native"))),
             compiler: Compiler::Child {
                 program: std::env::current_exe()?,
@@ -151,6 +155,7 @@ impl SandboxArgs {
             let mode = if grant.writable { "rw" } else { "ro" };
             format!("--grant={}:{}:{}:{mode}", grant.bundle, grant.host.display(), grant.guest)
         }));
+        args.extend(self.stores.to_args());
         args
     }
 }
