@@ -34,7 +34,9 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Client(ClientError::Failed(failure)) => failure_code(failure),
-            Self::Client(ClientError::Refused(_) | ClientError::Value(_)) => 4,
+            Self::Client(
+                ClientError::Refused(_) | ClientError::Value(_) | ClientError::TooLarge(_),
+            ) => 4,
             Self::Client(
                 ClientError::Net(_)
                 | ClientError::Unreachable(_)
@@ -55,9 +57,10 @@ impl CliError {
             Self::Client(ClientError::Failed(failure)) => {
                 return output.show(&failure_json(failure), |_| String::new());
             }
-            Self::Client(error @ (ClientError::Refused(_) | ClientError::Value(_))) => {
-                ("refused", error.to_string())
-            }
+            Self::Client(
+                error
+                @ (ClientError::Refused(_) | ClientError::Value(_) | ClientError::TooLarge(_)),
+            ) => ("refused", error.to_string()),
             Self::Client(ClientError::File(error)) => ("local", error.clone()),
             Self::Client(error) => ("no-grid", error.to_string()),
             Self::Local(error) => ("local", format!("{error:#}")),

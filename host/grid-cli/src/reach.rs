@@ -26,6 +26,7 @@ impl Global {
             scheduler: scheduler.to_owned(),
             identity_dir: self.identity_dir(),
             timeout: self.timeout(),
+            ..ClientOptions::new(scheduler)
         };
         Ok(Client::connect_with(&options).await?)
     }

@@ -16,6 +16,9 @@ use crate::error::ClientError;
 use crate::io::{GOODBYE_MAX, Io};
 use crate::link::{Link, OUTBOX_MAX};
 
+/// Bytes of results that a program takes at a time unless it says otherwise.
+const GATHER_BYTES_MAX: u64 = 4 << 30;
+
 /// How to reach a grid.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
@@ -25,6 +28,8 @@ pub struct ClientOptions {
     pub identity_dir: PathBuf,
     /// How long connecting may take.
     pub timeout: Duration,
+    /// Bytes of results that the program takes at a time: of one, or of all that it gathers.
+    pub gather_bytes_max: u64,
 }
 
 /// A connection to a grid. Clones share it. It has a thread of its own: a program may compute, or
@@ -36,13 +41,14 @@ pub struct Client {
 
 impl ClientOptions {
     /// The scheduler's address and the defaults: the identity where `GRID_IDENTITY` says, else in
-    /// `$XDG_DATA_HOME/grid/identity` or `~/.local/share/grid/identity`; three seconds.
+    /// `$XDG_DATA_HOME/grid/identity` or `~/.local/share/grid/identity`; three seconds; 4 GiB.
     #[must_use]
     pub fn new(scheduler: impl Into<String>) -> Self {
         Self {
             scheduler: scheduler.into(),
             identity_dir: default_identity_dir(),
             timeout: Duration::from_secs(3),
+            gather_bytes_max: GATHER_BYTES_MAX,
         }
     }
 }
@@ -78,6 +84,7 @@ impl Client {
     pub async fn connect_with(options: &ClientOptions) -> Result<Self, ClientError> {
         let identity = Identity::load_or_create(&options.identity_dir)?;
         let (scheduler, timeout) = (options.scheduler.clone(), options.timeout);
+        let gather_bytes_max = options.gather_bytes_max;
         let any = match options.scheduler.parse() {
             Ok(SocketAddr::V6(_)) => SocketAddr::from(([0u16; 8], 0)),
             _ => SocketAddr::from(([0u8; 4], 0)),
@@ -85,7 +92,7 @@ impl Client {
         let io = Io::start().map_err(|error| ClientError::Net(error.to_string()))?;
         let opened = io.runtime().clone().spawn(async move {
             let endpoint = Endpoint::quic(any, &identity)?;
-            Self::open(endpoint, &scheduler, timeout, Some(io)).await
+            Self::open(endpoint, &scheduler, timeout, (Some(io), gather_bytes_max)).await
         });
         opened.await.unwrap_or_else(|error| Err(ClientError::Net(error.to_string())))
     }
@@ -100,19 +107,21 @@ impl Client {
         scheduler: &str,
         timeout: Duration,
     ) -> Result<Self, ClientError> {
-        Self::open(endpoint, scheduler, timeout, None).await
+        Self::open(endpoint, scheduler, timeout, (None, GATHER_BYTES_MAX)).await
     }
 
     async fn open(
         endpoint: Endpoint,
         scheduler: &str,
         timeout: Duration,
-        io: Option<Io>,
+        (io, gather_bytes_max): (Option<Io>, u64),
     ) -> Result<Self, ClientError> {
         let connection = endpoint.connect(scheduler, timeout).await?;
         let (send, recv) = connection.open(Kind::Client).await?;
         let (outbox, inbox) = channel(send, recv, OUTBOX_MAX);
-        let link = Link::start(endpoint, connection, scheduler.to_owned(), (outbox, inbox), io);
+        let ends = (outbox, inbox);
+        let own = (io, gather_bytes_max);
+        let link = Link::start(endpoint, connection, scheduler.to_owned(), ends, own);
         Ok(Self { link })
     }
 

@@ -25,6 +25,9 @@ pub enum ClientError {
     /// An argument could not be encoded, or a result could not be read as its type.
     #[error("{0}")]
     Value(String),
+    /// Results are larger than this program wants to hold.
+    #[error("{0}")]
+    TooLarge(String),
     /// A file of this machine could not be read or written.
     #[error("{0}")]
     File(String),
@@ -49,6 +52,14 @@ impl From<NetError> for ClientError {
             _ => Self::Net(words),
         }
     }
+}
+
+/// More than a program said that it would hold.
+pub(crate) fn too_large(what: &str, bytes: u64, most: u64) -> ClientError {
+    ClientError::TooLarge(format!(
+        "{what} {bytes} bytes or more, and this client takes {most} (`ClientOptions::gather_bytes_max`): \
+         write them from the tasks, save each to a file, or reduce them on the grid"
+    ))
 }
 
 fn described(failure: &Failure) -> String {

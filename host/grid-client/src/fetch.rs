@@ -9,7 +9,7 @@ use grid_proto::message::{BulkHeader, BulkRequest, FromClient, Holder};
 use grid_proto::{Key, ObjectMeta, Value, WorkerId};
 use tokio::task::spawn_blocking;
 
-use crate::error::ClientError;
+use crate::error::{ClientError, too_large};
 use crate::link::Link;
 use crate::partial::PartialFile;
 use crate::slot::{Slot, Standing};
@@ -21,24 +21,24 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 /// Pieces in which results go to files.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// A result as it was told, or what was made of it while it came.
-enum Got<T> {
-    Told(Value),
-    Read(T),
+/// Where a result's bytes go.
+#[derive(Clone, Copy)]
+enum Into<'a> {
+    Memory,
+    File(&'a Path),
+}
+
+/// A result, or the file that its bytes are in.
+enum Got {
+    Value(Value),
+    File(PartialFile),
 }
 
 /// Waits until a call has ended and gives its value.
 pub(crate) async fn value(link: &Link, slot: &Slot, key: Key) -> Result<Value, ClientError> {
-    let read = async |meta: ObjectMeta, recv: &mut RecvStream| {
-        let size = usize::try_from(meta.size).unwrap_or(usize::MAX);
-        let value = Value { codec: meta.codec, bytes: recv.recv_bytes(size).await? };
-        match value.meta() == meta {
-            true => Ok(value),
-            false => Err(changed()),
-        }
-    };
-    match get(link, slot, key, read).await? {
-        Got::Told(value) | Got::Read(value) => Ok(value),
+    match get(link, slot, key, Into::Memory).await? {
+        Got::Value(value) => Ok(value),
+        Got::File(_) => Err(ClientError::File("a result went to a file".to_owned())),
     }
 }
 
@@ -50,47 +50,58 @@ pub(crate) async fn to_file(
     key: Key,
     path: &Path,
 ) -> Result<u64, ClientError> {
-    let cannot = |error: io::Error| {
-        ClientError::File(format!("`{}` cannot be written: {error}", path.display()))
+    let written = match get(link, slot, key, Into::File(path)).await? {
+        Got::File(file) => file.finish(),
+        Got::Value(value) => PartialFile::create(path).and_then(|mut file| {
+            file.write_all(&value.bytes)?;
+            file.finish()
+        }),
     };
-    // Of this machine, and not of the worker's.
-    let mut own = None;
-    let read = async |meta: ObjectMeta, recv: &mut RecvStream| match receive(path, meta, recv).await
-    {
-        Ok(file) => Ok(file),
-        Err(Broken::Link(error)) => Err(error),
-        Err(Broken::File(error)) => {
-            own = Some(error);
-            Ok(None)
-        }
-    };
-    let got = get(link, slot, key, read).await?;
-    if let Some(error) = own {
-        return Err(cannot(error));
-    }
-    let file = match got {
-        Got::Told(value) => {
-            let mut file = PartialFile::create(path).map_err(cannot)?;
-            file.write_all(&value.bytes).map_err(cannot)?;
-            file
-        }
-        Got::Read(Some(file)) => file,
-        Got::Read(None) => return Ok(0),
-    };
-    file.finish().map_err(cannot)
+    written.map_err(|error| cannot_write(path, &error))
 }
 
+fn cannot_write(path: &Path, error: &io::Error) -> ClientError {
+    ClientError::File(format!("`{}` cannot be written: {error}", path.display()))
+}
+
+async fn read(
+    link: &Link,
+    into: Into<'_>,
+    meta: ObjectMeta,
+    recv: &mut RecvStream,
+) -> Result<Got, Broken> {
+    let path = match into {
+        Into::File(path) => path,
+        Into::Memory if meta.size > link.gather_bytes_max => {
+            let refused = too_large("the result holds", meta.size, link.gather_bytes_max);
+            return Err(Broken::Here(refused));
+        }
+        Into::Memory => {
+            let size = usize::try_from(meta.size).unwrap_or(usize::MAX);
+            let bytes = recv.recv_bytes(size).await.map_err(Broken::Link)?;
+            let value = Value { codec: meta.codec, bytes };
+            return match value.meta() == meta {
+                true => Ok(Got::Value(value)),
+                false => Err(Broken::Link(changed())),
+            };
+        }
+    };
+    receive(path, meta, recv).await.map(Got::File)
+}
+
+/// Why bytes did not come: another holder may give them, or it is for this program to mend.
 enum Broken {
     Link(NetError),
-    File(io::Error),
+    Here(ClientError),
 }
 
 async fn receive(
     path: &Path,
     meta: ObjectMeta,
     recv: &mut RecvStream,
-) -> Result<Option<PartialFile>, Broken> {
-    let mut file = PartialFile::create(path).map_err(Broken::File)?;
+) -> Result<PartialFile, Broken> {
+    let cannot = |error: io::Error| Broken::Here(cannot_write(path, &error));
+    let mut file = PartialFile::create(path).map_err(cannot)?;
     let mut hasher = blake3::Hasher::new();
     let mut left = meta.size;
     while left > 0 {
@@ -102,10 +113,10 @@ async fn receive(
             file.write_all(&piece).map(|()| (hasher, file))
         });
         let written = written.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        (hasher, file) = written.map_err(Broken::File)?;
+        (hasher, file) = written.map_err(cannot)?;
     }
     match hasher.finalize() == meta.hash {
-        true => Ok(Some(file)),
+        true => Ok(file),
         false => Err(Broken::Link(changed())),
     }
 }
@@ -115,27 +126,23 @@ fn changed() -> NetError {
 }
 
 /// Waits until a call has ended, and reads its value from one of its holders unless it was told.
-async fn get<T>(
-    link: &Link,
-    slot: &Slot,
-    key: Key,
-    mut read: impl AsyncFnMut(ObjectMeta, &mut RecvStream) -> Result<T, NetError>,
-) -> Result<Got<T>, ClientError> {
+async fn get(link: &Link, slot: &Slot, key: Key, into: Into<'_>) -> Result<Got, ClientError> {
     let mut backoff = Backoff::new(WAIT_FIRST, WAIT_MAX, u64::from(key.0[0]));
     let mut reason = String::new();
     for _ in 0..ROUNDS_MAX {
         let (news, standing) = slot.ended_after(None).await;
         let (meta, holders) = match standing {
-            Standing::Here(value) => return Ok(Got::Told(value)),
+            Standing::Here(value) => return Ok(Got::Value(value)),
             Standing::Failed(failure) => return Err(ClientError::Failed(failure)),
             Standing::Lost(error) => return Err(error),
             Standing::Elsewhere(meta, holders) => (meta, holders),
             Standing::Pending => continue,
         };
         tokio::select! {
-            fetched = from_any(link, key, meta, &holders, &mut read) => match fetched {
-                Ok(value) => return Ok(Got::Read(value)),
-                Err(error) => reason = error.to_string(),
+            fetched = from_any(link, key, meta, &holders, into) => match fetched {
+                Ok(got) => return Ok(got),
+                Err(Broken::Here(error)) => return Err(error),
+                Err(Broken::Link(error)) => reason = error.to_string(),
             },
             // It is somewhere else now: no sense in waiting for who had it.
             () = left(slot, news, &holders) => continue,
@@ -164,43 +171,50 @@ async fn left(slot: &Slot, news: u64, holders: &[Holder]) {
     }
 }
 
-async fn from_any<T>(
+async fn from_any(
     link: &Link,
     key: Key,
     meta: ObjectMeta,
     holders: &[Holder],
-    read: &mut impl AsyncFnMut(ObjectMeta, &mut RecvStream) -> Result<T, NetError>,
-) -> Result<T, NetError> {
+    into: Into<'_>,
+) -> Result<Got, Broken> {
     let mut last = NetError::Closed("no worker holds it at the moment".to_owned());
     for holder in holders {
-        match from_one(link, key, meta, &holder.address, read).await {
-            Ok(value) => return Ok(value),
-            Err(error) => {
+        match from_one(link, key, meta, &holder.address, into).await {
+            Err(Broken::Link(error)) => {
                 tracing::info!(address = %holder.address, %error, "a holder gave no result");
                 link.set_peer(&holder.address, None);
                 last = error;
             }
+            ended => return ended,
         }
     }
-    Err(last)
+    Err(Broken::Link(last))
 }
 
-async fn from_one<T>(
+async fn from_one(
     link: &Link,
     key: Key,
     meta: ObjectMeta,
     address: &str,
-    read: &mut impl AsyncFnMut(ObjectMeta, &mut RecvStream) -> Result<T, NetError>,
-) -> Result<T, NetError> {
-    let connection = link.worker(address).await?;
-    let (mut send, mut recv) = Link::bulk(&connection, &BulkRequest::Objects(vec![key])).await?;
-    send.finish().await?;
-    match recv.recv::<BulkHeader>().await? {
-        Some(BulkHeader::Found(found)) if found == meta => read(meta, &mut recv).await,
-        Some(BulkHeader::Found(_)) => Err(NetError::Closed("it holds another result".to_owned())),
-        Some(BulkHeader::Missing) | None => {
-            Err(NetError::Closed("it does not hold the result any more".to_owned()))
+    into: Into<'_>,
+) -> Result<Got, Broken> {
+    let asked = async {
+        let connection = link.worker(address).await?;
+        let request = BulkRequest::Objects(vec![key]);
+        let (mut send, mut recv) = Link::bulk(&connection, &request).await?;
+        send.finish().await?;
+        let header = recv.recv::<BulkHeader>().await?;
+        Ok((header, recv))
+    };
+    let (header, mut recv) = asked.await.map_err(Broken::Link)?;
+    let reason = match header {
+        Some(BulkHeader::Found(found)) if found == meta => {
+            return read(link, into, meta, &mut recv).await;
         }
-        Some(BulkHeader::Refused(reason)) => Err(NetError::Closed(reason)),
-    }
+        Some(BulkHeader::Found(_)) => "it holds another result".to_owned(),
+        Some(BulkHeader::Missing) | None => "it does not hold the result any more".to_owned(),
+        Some(BulkHeader::Refused(reason)) => reason,
+    };
+    Err(Broken::Link(NetError::Closed(reason)))
 }

@@ -23,9 +23,24 @@ pub struct Future<T> {
 }
 
 impl<T> Future<T> {
+    /// On what the scheduler knows this client to want, or is about to be told by something else than
+    /// a submission.
     pub(crate) fn new(link: &Arc<Link>, key: Key) -> Self {
-        let slot = link.hold(key);
+        Self::of(link, key, link.hold(key))
+    }
+
+    /// On what is about to be submitted.
+    pub(crate) fn claim(link: &Arc<Link>, key: Key) -> Self {
+        Self::of(link, key, link.claim(key))
+    }
+
+    fn of(link: &Arc<Link>, key: Key, slot: Arc<Slot>) -> Self {
         Self { key, link: Arc::clone(link), slot, output: PhantomData }
+    }
+
+    /// The same, whatever it is.
+    pub(crate) fn untyped(&self) -> Future<()> {
+        Future::claim(&self.link, self.key)
     }
 
     pub(crate) fn slot(&self) -> &Slot {
@@ -64,7 +79,8 @@ impl<T> Future<T> {
     /// Waits for the result and gives its bytes.
     ///
     /// # Errors
-    /// [`ClientError::Failed`] when the call has no result; others when it cannot be had.
+    /// [`ClientError::Failed`] when the call has no result; [`ClientError::TooLarge`] when it holds more
+    /// than [`ClientOptions::gather_bytes_max`](crate::ClientOptions); others when it cannot be had.
     pub async fn value(&self) -> Result<Value, ClientError> {
         fetch::value(&self.link, &self.slot, self.key).await
     }
@@ -90,7 +106,12 @@ impl<T: FromValue> Future<T> {
     /// [`ClientError::Failed`] when the call has no result; [`ClientError::Value`] when it is not a
     /// `T`; others when it cannot be had.
     pub async fn result(&self) -> Result<T, ClientError> {
-        decode(self.value().await?).map_err(|error| {
+        self.read(self.value().await?)
+    }
+
+    /// A value as what it should be.
+    pub(crate) fn read(&self, value: Value) -> Result<T, ClientError> {
+        decode(value).map_err(|error| {
             let key = self.key.short();
             ClientError::Value(format!("the result of `{key}` cannot be read: {error}"))
         })
@@ -99,7 +120,8 @@ impl<T: FromValue> Future<T> {
 
 impl<T> Clone for Future<T> {
     fn clone(&self) -> Self {
-        Self::new(&self.link, self.key)
+        // Of the same standing: nobody claims it anew.
+        Self::claim(&self.link, self.key)
     }
 }
 

@@ -3,21 +3,24 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use grid_proto::Key;
+use grid_proto::{Key, Value};
 use grid_sdk::FromValue;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::client::Client;
-use crate::error::ClientError;
+use crate::error::{ClientError, too_large};
 use crate::future::Future;
 use crate::link::Link;
 
 impl Client {
     /// Waits for all results and gives them in order, or ends at the first failure in time: as soon
-    /// as any of the calls is known to have no result, whichever results are still awaited.
+    /// as any of the calls is known to have no result, whichever results are still awaited. They come
+    /// from all workers at the same time, 256 MiB at most.
     ///
     /// # Errors
-    /// That failure; others when a result cannot be had.
+    /// That failure; [`ClientError::TooLarge`] when they hold more than
+    /// [`ClientOptions::gather_bytes_max`](crate::ClientOptions); others when a result cannot be had.
     pub async fn gather<T: FromValue>(&self, futures: &[Future<T>]) -> Result<Vec<T>, ClientError> {
         // Before the look at those that have failed already: none falls between the two.
         let failed = hear_of_failures(futures);
@@ -36,9 +39,10 @@ impl Client {
         &self,
         futures: &[Future<T>],
     ) -> Result<Vec<T>, ClientError> {
+        let mut ahead = Ahead::new(futures);
         let mut results = Vec::with_capacity(futures.len());
-        for future in futures {
-            match future.result().await {
+        for due in 0..futures.len() {
+            match ahead.result(due).await {
                 Ok(result) => results.push(result),
                 Err(ClientError::Failed(_)) => {}
                 Err(error) => return Err(error),
@@ -52,18 +56,110 @@ impl Client {
         &self,
         futures: &[Future<T>],
     ) -> Vec<Result<T, ClientError>> {
+        let mut ahead = Ahead::new(futures);
         let mut results = Vec::with_capacity(futures.len());
-        for future in futures {
-            results.push(future.result().await);
+        for due in 0..futures.len() {
+            results.push(ahead.result(due).await);
         }
         results
     }
 }
 
+/// Fetches that are under way at a time, and their bytes: one object more than that comes alone.
+const FETCHES_MAX: usize = 16;
+const FETCHED_BYTES_MAX: u64 = 256 << 20;
+/// How far ahead of the result that is due others are fetched.
+const AHEAD_MAX: usize = 1_000;
+
+/// Results on their way from all workers at the same time, given in order.
+struct Ahead<'a, T> {
+    futures: &'a [Future<T>],
+    /// The first that nobody has looked at.
+    next: usize,
+    fetches: JoinSet<(usize, Result<Value, ClientError>)>,
+    /// By place, with its size until it has come.
+    on_the_way: HashMap<usize, u64>,
+    come: HashMap<usize, Result<Value, ClientError>>,
+    /// What all results hold together.
+    bytes: u64,
+}
+
+impl<'a, T: FromValue> Ahead<'a, T> {
+    fn new(futures: &'a [Future<T>]) -> Self {
+        Self {
+            futures,
+            next: 0,
+            fetches: JoinSet::new(),
+            on_the_way: HashMap::new(),
+            come: HashMap::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Begins to fetch what is there, as far as there is room.
+    fn look_ahead(&mut self, due: usize) -> Result<(), ClientError> {
+        while self.next < self.futures.len().min(due + AHEAD_MAX)
+            && self.on_the_way.len() < FETCHES_MAX
+        {
+            let future = &self.futures[self.next];
+            let Some(size) = future.slot().size_elsewhere() else {
+                if future.slot().is_pending() {
+                    return Ok(());
+                }
+                self.next += 1;
+                continue;
+            };
+            let coming: u64 = self.on_the_way.values().sum();
+            if coming > 0 && coming + size > FETCHED_BYTES_MAX {
+                return Ok(());
+            }
+            self.count(future.link(), size)?;
+            let (place, future) = (self.next, future.untyped());
+            self.fetches.spawn(async move { (place, future.value().await) });
+            self.on_the_way.insert(place, size);
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, link: &Link, size: u64) -> Result<(), ClientError> {
+        self.bytes = self.bytes.saturating_add(size);
+        match self.bytes <= link.gather_bytes_max {
+            true => Ok(()),
+            false => Err(too_large("the results hold together", self.bytes, link.gather_bytes_max)),
+        }
+    }
+
+    /// The result at this place.
+    async fn result(&mut self, due: usize) -> Result<T, ClientError> {
+        loop {
+            self.look_ahead(due)?;
+            if let Some(value) = self.come.remove(&due) {
+                return self.futures[due].read(value?);
+            }
+            if !self.on_the_way.contains_key(&due) {
+                let value = self.futures[due].value().await?;
+                self.next = self.next.max(due + 1);
+                self.count(self.futures[due].link(), value.bytes.len() as u64)?;
+                return self.futures[due].read(value);
+            }
+            match self.fetches.join_next().await {
+                Some(Ok((place, value))) => {
+                    self.on_the_way.remove(&place);
+                    self.come.insert(place, value);
+                }
+                Some(Err(error)) => return Err(ClientError::Net(error.to_string())),
+                None => return Err(ClientError::Net("a fetch has come to nothing".to_owned())),
+            }
+        }
+    }
+}
+
 async fn in_order<T: FromValue>(futures: &[Future<T>]) -> Result<Vec<T>, ClientError> {
+    let mut ahead = Ahead::new(futures);
     let mut results = Vec::with_capacity(futures.len());
-    for future in futures {
-        results.push(future.result().await?);
+    for due in 0..futures.len() {
+        results.push(ahead.result(due).await?);
     }
     Ok(results)
 }

@@ -8,7 +8,7 @@ use grid_proto::message::ToClient;
 
 use crate::error::ClientError;
 use crate::link::{Link, Submitted};
-use crate::slot::{Slot, Standing};
+use crate::slot::Standing;
 
 impl Link {
     fn on_message(&self, message: ToClient) {
@@ -29,12 +29,12 @@ impl Link {
                 self.tell_failure(key);
             }
             ToClient::Accepted(request) => {
-                let submitted = self.state().submitted.remove(&request);
+                let submitted = self.end_submission(request);
                 // Most submitters do not listen: their futures tell.
                 let _ = submitted.map(|submitted| submitted.told.send(Ok(())));
             }
             ToClient::Refused { request, error } => {
-                let submitted = self.state().submitted.remove(&request);
+                let submitted = self.end_submission(request);
                 let Some(Submitted { keys, told }) = submitted else { return };
                 for key in keys {
                     self.set_if_pending(key, Standing::Lost(ClientError::Refused(error.clone())));
@@ -55,10 +55,6 @@ impl Link {
                 }
             }
         }
-    }
-
-    fn slot(&self, key: &Key) -> Option<Arc<Slot>> {
-        self.state().futures.get(key).map(|interest| Arc::clone(&interest.slot))
     }
 
     fn set(&self, key: Key, standing: Standing) {

@@ -31,6 +31,8 @@ const RELEASES_PER_MESSAGE_MAX: usize = 2_000;
 pub(crate) struct Link {
     /// Where the connections live, unless that is the caller's runtime.
     io: Option<Io>,
+    /// Bytes of results that the program takes at a time.
+    pub(crate) gather_bytes_max: u64,
     pub(crate) endpoint: Endpoint,
     pub(crate) scheduler: Connection,
     pub(crate) address: String,
@@ -66,8 +68,22 @@ pub(crate) struct State {
 pub(crate) struct Interest {
     pub(crate) slot: Arc<Slot>,
     futures: usize,
+    claim: Claim,
     /// Addresses of nodes in `persisted`.
     nodes: Vec<usize>,
+}
+
+/// What there is to say about a key that a submission names for the first time. News of it that comes
+/// before the submission is accepted is of an earlier life: it was let go, and somebody else may have
+/// cancelled it since.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    /// It is about to be submitted.
+    Fresh,
+    /// It was, and the scheduler has not answered.
+    Sent(RequestId),
+    /// The scheduler knows that this client wants it.
+    Known,
 }
 
 /// Whom the end of a submission concerns.
@@ -82,10 +98,11 @@ impl Link {
         scheduler: Connection,
         address: String,
         (outbox, inbox): (Outbox<FromClient>, Inbox<ToClient>),
-        io: Option<Io>,
+        (io, gather_bytes_max): (Option<Io>, u64),
     ) -> Arc<Self> {
         let link = Arc::new(Self {
             io,
+            gather_bytes_max,
             endpoint,
             scheduler,
             address,
@@ -101,8 +118,17 @@ impl Link {
         link
     }
 
-    /// Counts a new future on a key.
+    /// Counts a new future on a key that the scheduler knows this client to want.
     pub(crate) fn hold(&self, key: Key) -> Arc<Slot> {
+        self.hold_as(key, Claim::Known)
+    }
+
+    /// Counts a new future on a key that is about to be submitted.
+    pub(crate) fn claim(&self, key: Key) -> Arc<Slot> {
+        self.hold_as(key, Claim::Fresh)
+    }
+
+    fn hold_as(&self, key: Key, claim: Claim) -> Arc<Slot> {
         let mut state = self.state();
         let lost = state.lost.clone();
         let interest = state.futures.entry(key).or_insert_with(|| {
@@ -110,10 +136,34 @@ impl Link {
             if let Some(error) = lost {
                 slot.set(Standing::Lost(error));
             }
-            Interest { slot: Arc::new(slot), futures: 0, nodes: Vec::new() }
+            Interest { slot: Arc::new(slot), futures: 0, claim, nodes: Vec::new() }
         });
         interest.futures += 1;
+        if claim == Claim::Known {
+            interest.claim = claim;
+        }
         Arc::clone(&interest.slot)
+    }
+
+    /// The slot of a key, if news of it may be believed.
+    pub(crate) fn slot(&self, key: &Key) -> Option<Arc<Slot>> {
+        let state = self.state();
+        let interest = state.futures.get(key).filter(|interest| interest.claim == Claim::Known);
+        interest.map(|interest| Arc::clone(&interest.slot))
+    }
+
+    /// A submission was accepted, or refused: news of what it named may be believed.
+    pub(crate) fn end_submission(&self, request: RequestId) -> Option<Submitted> {
+        let mut state = self.state();
+        let submitted = state.submitted.remove(&request)?;
+        for key in &submitted.keys {
+            if let Some(interest) = state.futures.get_mut(key)
+                && interest.claim == Claim::Sent(request)
+            {
+                interest.claim = Claim::Known;
+            }
+        }
+        Some(submitted)
     }
 
     /// A future is gone.
@@ -165,7 +215,17 @@ impl Link {
         let request = self.next_request();
         self.flush_releases().await?;
         let (told, accepted) = oneshot::channel();
-        self.state().submitted.insert(request, Submitted { keys: wanted.to_vec(), told });
+        {
+            let mut state = self.state();
+            for key in wanted {
+                if let Some(interest) = state.futures.get_mut(key)
+                    && interest.claim == Claim::Fresh
+                {
+                    interest.claim = Claim::Sent(request);
+                }
+            }
+            state.submitted.insert(request, Submitted { keys: wanted.to_vec(), told });
+        }
         for piece in pieces {
             self.send(FromClient::Submit(Submission { request, ..piece })).await?;
         }

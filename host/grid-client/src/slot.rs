@@ -100,6 +100,14 @@ impl Slot {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The size of a result that has to be fetched.
+    pub(crate) fn size_elsewhere(&self) -> Option<u64> {
+        match &self.lock().standing {
+            Standing::Elsewhere(meta, _) => Some(meta.size),
+            Standing::Pending | Standing::Here(_) | Standing::Failed(_) | Standing::Lost(_) => None,
+        }
+    }
+
     pub(crate) fn is_pending(&self) -> bool {
         matches!(self.lock().standing, Standing::Pending)
     }

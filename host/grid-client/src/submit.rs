@@ -116,7 +116,7 @@ impl Client {
     /// # Errors
     /// As [`Self::future`].
     pub async fn futures<T>(&self, keys: &[Key]) -> Result<Vec<Future<T>>, ClientError> {
-        let futures = keys.iter().map(|key| Future::new(self.link(), *key)).collect();
+        let futures = keys.iter().map(|key| Future::claim(self.link(), *key)).collect();
         let pieces = Plan::default().into_pieces(keys.to_vec(), Vec::new());
         let accepted = self.link().submit(pieces, keys).await?.await;
         accepted.unwrap_or_else(|_| Err(self.link().why_lost().unwrap_or_else(lost)))?;
@@ -183,7 +183,7 @@ impl Client {
         plan: Plan,
         keys: Vec<Key>,
     ) -> Result<Vec<Future<T>>, ClientError> {
-        let futures = keys.iter().map(|key| Future::new(self.link(), *key)).collect();
+        let futures = keys.iter().map(|key| Future::claim(self.link(), *key)).collect();
         self.link().submit(plan.into_pieces(keys.clone(), Vec::new()), &keys).await?;
         Ok(futures)
     }

@@ -81,6 +81,7 @@ impl Grid {
             scheduler: self.address.clone(),
             identity_dir: self.home.path().join("identity"),
             timeout: Duration::from_secs(5),
+            ..ClientOptions::new("")
         };
         Ok(Client::connect_with(&options).await?)
     }

@@ -161,6 +161,7 @@ async fn strangers_old_versions_and_garbage_cost_their_own_connection() {
         scheduler: grid.address.clone(),
         identity_dir: grid.home().join("another"),
         timeout: PATIENCE,
+        ..ClientOptions::new("")
     };
     let error = Client::connect_with(&stranger).await.err().unwrap();
     assert!(matches!(error, ClientError::Incompatible(_)), "{error}");

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use grid_client::ClientError;
+use grid_client::{ClientError, ClientOptions};
 use grid_proto::message::Refusal;
 use grid_proto::{FailureKind, Key};
 use grid_sdk::Raw;
@@ -132,6 +132,35 @@ async fn without_workers_a_scatter_waits_and_then_says_so() {
     let told = grid.run(&["scatter", file.to_str().unwrap(), "--timeout=0.2"]);
     assert_eq!(told.status.code(), Some(4), "{}", stderr(&told));
     assert!(stderr(&told).contains("no worker is connected"), "{}", stderr(&told));
+}
+
+#[tokio::test]
+async fn results_come_from_all_workers_in_order_and_more_than_is_wanted_is_refused() {
+    let grid = Processes::up(&["--workers=2"]);
+    let client = grid.client().await;
+    client.deploy(&bundle_bytes("noop"), false).await.unwrap();
+    let sizes = || (0..40).map(|number| 300_000 + number * 7);
+    let chunks = client.map(sizes().map(noop::chunk::call)).await.unwrap();
+    let came = client.gather(&chunks).await.unwrap();
+    assert!(came.iter().map(|chunk| chunk.0.len()).eq(sizes()));
+    assert_eq!(client.gather_skip(&chunks).await.unwrap(), came);
+    let small = ClientOptions {
+        scheduler: grid.address.clone(),
+        identity_dir: grid.home().join("identity"),
+        gather_bytes_max: 1_000_000,
+        ..ClientOptions::new("")
+    };
+    let small = grid_client::Client::connect_with(&small).await.unwrap();
+    let chunks = small.map(sizes().map(noop::chunk::call)).await.unwrap();
+    small.wait(&chunks, grid_client::WaitFor::All, None).await;
+    let refused = small.gather(&chunks).await.unwrap_err();
+    assert!(matches!(refused, ClientError::TooLarge(_)), "{refused}");
+    assert!(refused.to_string().contains("write them from the tasks"), "{refused}");
+    let one = small.submit(noop::chunk::call(1_000_001usize)).await.unwrap();
+    assert!(matches!(one.value().await, Err(ClientError::TooLarge(_))));
+    let file = grid.home().join("saved");
+    assert_eq!(one.save(&file).await.unwrap(), 1_000_001, "a file is no matter of memory");
+    assert_eq!(small.gather(&chunks[..3]).await.unwrap(), came[..3]);
 }
 
 #[tokio::test]

@@ -123,6 +123,7 @@ async fn workers_outlive_a_scheduler_and_come_back_to_its_successor() {
         scheduler: address.clone(),
         identity_dir: home.path().join("identity"),
         timeout: PATIENCE,
+        ..ClientOptions::new("")
     };
     let client = Client::connect_with(&options).await.unwrap();
     client.deploy(&bundle_bytes("hello"), false).await.unwrap();

@@ -34,6 +34,7 @@ impl Parts {
             scheduler: address.clone(),
             identity_dir: home.path().join("identity"),
             timeout: PATIENCE,
+            ..ClientOptions::new("")
         };
         let client = Client::connect_with(&options).await.unwrap();
         Self { home, scheduler, workers: Vec::new(), address, client }

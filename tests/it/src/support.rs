@@ -161,6 +161,7 @@ impl Processes {
             scheduler: self.address.clone(),
             identity_dir: self.home().join("identity"),
             timeout: PATIENCE,
+            ..ClientOptions::new("")
         };
         Client::connect_with(&options).await.unwrap()
     }

@@ -240,6 +240,12 @@ impl SimClient {
         message: ToClient,
         oracle: &mut Oracle,
     ) -> Result<Option<Key>, String> {
+        if let ToClient::Ready { key, .. } | ToClient::Failed { key, .. } = &message
+            && self.open.values().any(|(fresh, _)| fresh.contains(key))
+        {
+            // Of an earlier life of the key: what it claims now is told when that is accepted.
+            return Ok(None);
+        }
         match message {
             ToClient::Accepted(request) => match self.open.remove(&request) {
                 Some((_, true)) => Err(format!("{request}: accepted with an unknown input")),
