@@ -37,7 +37,7 @@ fn check_arguments(task: &str, args: &[Arg]) -> Result<(), Refusal> {
     if bytes > INLINE_ARGUMENT_BYTES_MAX {
         return bad(format!(
             "the arguments of `{task}` hold {bytes} bytes; at most {INLINE_ARGUMENT_BYTES_MAX} \
-             travel with a call: let a task read or make the data, and pass its result"
+             travel with a call: scatter the data (`client.scatter`, `grid scatter`) and pass that"
         ));
     }
     Ok(())

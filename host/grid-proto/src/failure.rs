@@ -148,6 +148,8 @@ pub struct Death {
     pub worker: String,
     /// Which try it was.
     pub attempt: Attempt,
+    /// Why it ended, if whoever started it has said so; else empty.
+    pub why: String,
 }
 
 impl Failure {

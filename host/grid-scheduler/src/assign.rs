@@ -22,7 +22,7 @@ impl Scheduler {
             .iter()
             .map(|input| &self.calls[*input])
             .filter(|input| !input.holders().contains(&worker))
-            .map(|input| (input.key, input.holders().to_vec()))
+            .map(|input| (input.key, self.nearest_first(input.holders(), worker)))
             .collect();
         let assignment = Assignment {
             key: call.key,
@@ -66,6 +66,17 @@ impl Scheduler {
         });
         let processing = Processing { worker, expected_us, executing: false, withdrawing: false };
         self.set_state(id, State::Processing(processing));
+    }
+
+    /// Those that have an object, as a worker shall ask them: on its own host first.
+    pub(crate) fn nearest_first(&self, holders: &[WorkerId], worker: WorkerId) -> Vec<WorkerId> {
+        let mut holders = holders.to_vec();
+        if holders.len() > 1 {
+            let host = |id: WorkerId| self.workers.of(id).map(|worker| worker.host.as_str());
+            let own = host(worker);
+            holders.sort_by_key(|holder| host(*holder) != own);
+        }
+        holders
     }
 
     /// Sends what this round placed on a worker.

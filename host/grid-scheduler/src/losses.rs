@@ -33,7 +33,8 @@ pub(crate) struct Losses {
 #[derive(Debug)]
 struct Gone {
     id: WorkerId,
-    name: String,
+    /// With why its process ended, if that was said.
+    name: (String, String),
     in_hand: BTreeSet<CallId>,
     /// Calls that it was executing, if it died.
     executing: BTreeSet<CallId>,
@@ -88,7 +89,8 @@ impl Scheduler {
         if !self.mutated(Mutation::BacklogNotRehoused) {
             self.rehouse_later(id, std::mem::take(&mut worker.backlog));
         }
-        let Worker { name, mut in_hand, mut holds, mut awaits, .. } = worker;
+        let Worker { name, why_ended, mut in_hand, mut holds, mut awaits, .. } = worker;
+        let name = (name, why_ended);
         if self.mutated(Mutation::HolderKept) {
             holds.clear();
         }
@@ -148,7 +150,13 @@ impl Scheduler {
         in_hand.is_some() || held.is_some()
     }
 
-    fn lose_attempt(&mut self, id: CallId, worker: WorkerId, name: &str, charged: bool) {
+    fn lose_attempt(
+        &mut self,
+        id: CallId,
+        worker: WorkerId,
+        (name, why): &(String, String),
+        charged: bool,
+    ) {
         let there = self.is_processing(id)
             && self.calls[id].processing().is_some_and(|processing| processing.worker == worker);
         if !there {
@@ -160,7 +168,7 @@ impl Scheduler {
             return self.fail_with_actor(id);
         }
         if charged || self.mutated(Mutation::AllInHandCharged) {
-            self.on_death(id, name);
+            self.on_death(id, name, why);
         } else {
             self.start_over(id);
         }

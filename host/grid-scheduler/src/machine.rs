@@ -262,6 +262,9 @@ impl Scheduler {
     fn on_worker_ended(&mut self, name: &str, why: String) {
         let ended = self.workers.iter().find(|(_, worker)| worker.name == name);
         if let Some(id) = ended.map(|(id, _)| id) {
+            if let Some(worker) = self.workers.of_mut(id) {
+                worker.why_ended.clone_from(&why);
+            }
             self.actions.push_back(Action::CloseWorker(id, why));
             self.on_worker_gone(id, Leaving::Died);
         }
@@ -353,6 +356,7 @@ impl Scheduler {
                 name: registration.name,
                 address: registration.address,
                 pid: registration.pid,
+                why_ended: String::new(),
                 slots: registration.slots,
                 host: registration.host,
                 labels: registration.labels,

@@ -186,18 +186,22 @@ impl Scheduler {
     }
 
     /// The worker died while it executed this call.
-    pub(crate) fn on_death(&mut self, id: CallId, worker: &str) {
+    pub(crate) fn on_death(&mut self, id: CallId, worker: &str, why: &str) {
         let attempt = self.calls[id].attempt;
         let allowed = self.config.allowed_failures;
         let allowed = allowed - usize::from(self.mutated(Mutation::DeathTooFew));
         let deaths = &mut self.calls[id].wishes_mut().deaths;
-        deaths.push(Death { worker: worker.to_owned(), attempt });
+        deaths.push(Death { worker: worker.to_owned(), attempt, why: why.to_owned() });
         if deaths.len() <= allowed {
             self.start_over(id);
             return;
         }
         let deaths = deaths.clone();
-        let names: Vec<_> = deaths.iter().map(|death| death.worker.as_str()).collect();
+        let name = |death: &Death| match death.why.as_str() {
+            "" => death.worker.clone(),
+            why => format!("{} ({why})", death.worker),
+        };
+        let names: Vec<_> = deaths.iter().map(name).collect();
         let message = format!(
             "{} workers died while they executed this call: {}",
             deaths.len(),

@@ -25,6 +25,8 @@ pub(crate) struct Worker {
     /// Bytes that inputs and results may hold.
     pub(crate) memory_bytes: u64,
     pub(crate) pid: u32,
+    /// Why its process ended, if that was said.
+    pub(crate) why_ended: String,
     pub(crate) slots: u32,
     /// Calls that it was given and has not finished.
     pub(crate) in_hand: BTreeSet<CallId>,

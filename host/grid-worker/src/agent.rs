@@ -261,7 +261,7 @@ impl Agent {
                 let holders = inputs.iter().find(|(key, _)| key == input);
                 let holders = holders.map(|(_, holders)| holders.clone()).unwrap_or_default();
                 needs.inputs.insert(*input);
-                self.fetches.want(*input, Some(key), holders, self.id);
+                self.fetches.want(*input, Some((key, priority)), holders, self.id);
             }
         }
         let bundle = definition.bundle;

@@ -186,6 +186,7 @@ impl Worker {
     }
 
     async fn work(&mut self) -> Result<(), WorkerError> {
+        self.warn_of_small_limit();
         let mut link = self.connect(self.config.connect_timeout).await?;
         loop {
             self.scheduler = Some((link.connection.clone(), link.outbox.clone()));
@@ -357,6 +358,23 @@ impl Worker {
             tracing::warn!(paused, counted, limit, "memory is nearly full, or no longer");
         }
         self.agent.on_paused(paused);
+    }
+
+    /// A process that holds more than it may before it has done anything would pause for ever.
+    fn warn_of_small_limit(&self) {
+        let (resident, mark) = (
+            process::resident_bytes(),
+            self.config.memory.bytes_at(self.config.memory.marks.pause),
+        );
+        if self.config.memory.watch_process && resident > mark {
+            let limit = self.config.memory.limit_bytes;
+            tracing::warn!(
+                limit,
+                resident,
+                "the memory limit is less than the process itself needs: it will run nothing; raise \
+                 `--memory-limit`"
+            );
+        }
     }
 
     fn send(&self, link: &Link, message: FromWorker) {

@@ -324,3 +324,43 @@ fn whoever_was_told_of_a_peer_is_told_that_it_is_gone() {
     assert!(gone.0.contains(&told(11)) && !gone.0.contains(&told(12)));
     assert!(!lose(&mut grid, 12).0.contains(&told(11)));
 }
+
+#[test]
+fn a_call_that_its_workers_died_of_says_why_they_did() {
+    let mut grid = Grid::with(Config { allowed_failures: 1, ..Config::default() });
+    grid.submit(ANN, &[call(1, &[])], &[key(1)]);
+    grid.worker(10, 1);
+    grid.hear(10, started(1, 0));
+    let ended = |name: &str, why: &str| FromClient::WorkerEnded {
+        name: name.to_owned(),
+        why: why.to_owned(),
+    };
+    grid.say(BOB, ended("w10", "its memory was full"));
+    grid.worker(11, 1);
+    grid.hear(11, started(1, 1));
+    let out = lose(&mut grid, 11);
+    let [(1, failure)] = &out.failed(ANN)[..] else { panic!("{:?}", out.failed(ANN)) };
+    assert!(failure.message.contains("w10 (its memory was full), w11"), "{}", failure.message);
+}
+
+#[test]
+fn inputs_are_asked_for_on_the_own_host_first() {
+    let mut grid = Grid::new();
+    let at = |grid: &mut Grid, id: u32, host: &str| {
+        let registration = grid.registration(id, &format!("w{id}"), id, 1);
+        let registration =
+            grid_proto::message::Registration { host: host.to_owned(), ..registration };
+        grid.tell(Event::WorkerConnected(WorkerId(id), registration));
+    };
+    at(&mut grid, 10, "far");
+    grid.submit(ANN, &[call(1, &[])], &[key(1)]);
+    grid.finish(10, 1, 0, 1);
+    at(&mut grid, 11, "near");
+    at(&mut grid, 12, "near");
+    grid.hear(11, FromWorker::Holds(vec![key(1)]));
+    let mut reader = call(2, &[1]);
+    reader.options.pins = Some(grid_proto::Pins { any_of: vec!["w12".to_owned()], prefer: false });
+    let out = grid.submit(ANN, &[reader], &[key(2)]);
+    let (12, run) = out.runs()[0] else { panic!("{:?}", out.placed()) };
+    assert_eq!(run.inputs, [(key(1), vec![WorkerId(11), WorkerId(10)])]);
+}

@@ -3,18 +3,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use grid_proto::{Key, WorkerId};
+use grid_proto::{Key, Priority, WorkerId};
 
 /// Objects that one request to a peer asks for.
 const KEYS_PER_FETCH_MAX: usize = 256;
+
+/// Copies that no call waits for come after all others.
+const LAST: Priority = Priority {
+    user: i32::MAX,
+    submission: u32::MAX,
+    position: u32::MAX,
+    nesting: i16::MAX,
+    child: u16::MAX,
+};
 
 #[derive(Debug, Default)]
 pub(crate) struct Fetches {
     wanted: BTreeMap<Key, Wanted>,
     /// Inputs by the call that waits for them.
     by_call: BTreeMap<Key, BTreeSet<Key>>,
-    /// Inputs to ask each peer for.
-    queued: BTreeMap<WorkerId, BTreeSet<Key>>,
+    /// Inputs to ask each peer for, those of the call that runs first before others.
+    queued: BTreeMap<WorkerId, BTreeSet<(Priority, Key)>>,
     /// Peers that have a request in flight.
     busy: BTreeSet<WorkerId>,
     /// Inputs that nobody could give, with whoever was asked.
@@ -24,6 +33,8 @@ pub(crate) struct Fetches {
 #[derive(Debug)]
 struct Wanted {
     calls: BTreeSet<Key>,
+    /// Of the first of the calls that wait for it.
+    priority: Priority,
     /// A copy is to be kept here, whether calls read it or not.
     copy: bool,
     /// Not asked yet, best first.
@@ -36,16 +47,28 @@ impl Fetches {
     pub(crate) fn want(
         &mut self,
         input: Key,
-        call: Option<Key>,
+        call: Option<(Key, Priority)>,
         holders: Vec<WorkerId>,
         own: WorkerId,
     ) {
+        let (call, priority) = match call {
+            Some((call, priority)) => (Some(call), priority),
+            None => (None, LAST),
+        };
         if let Some(call) = call {
             self.by_call.entry(call).or_default().insert(input);
         }
         if let Some(wanted) = self.wanted.get_mut(&input) {
             wanted.calls.extend(call);
             wanted.copy |= call.is_none();
+            if priority < wanted.priority {
+                let before = (std::mem::replace(&mut wanted.priority, priority), input);
+                let asked = wanted.asked.last().and_then(|peer| self.queued.get_mut(peer));
+                if let Some(queued) = asked.filter(|queued| queued.contains(&before)) {
+                    queued.remove(&before);
+                    queued.insert((priority, input));
+                }
+            }
             for holder in holders {
                 if !wanted.asked.contains(&holder) && !wanted.holders.contains(&holder) {
                     wanted.holders.push(holder);
@@ -54,7 +77,7 @@ impl Fetches {
             return;
         }
         let (calls, copy) = (call.into_iter().collect(), call.is_none());
-        let mut wanted = Wanted { calls, copy, holders, asked: Vec::new() };
+        let mut wanted = Wanted { calls, priority, copy, holders, asked: Vec::new() };
         if wanted.holders.is_empty() {
             // The scheduler believes that it is here; it is not.
             wanted.asked.push(own);
@@ -70,7 +93,7 @@ impl Fetches {
         } else {
             let holder = wanted.holders.remove(0);
             wanted.asked.push(holder);
-            self.queued.entry(holder).or_default().insert(input);
+            self.queued.entry(holder).or_default().insert((wanted.priority, input));
         }
     }
 
@@ -137,10 +160,10 @@ impl Fetches {
                 return;
             }
         }
-        self.wanted.remove(input);
+        let Some(wanted) = self.wanted.remove(input) else { return };
         self.hopeless.remove(input);
-        for keys in self.queued.values_mut() {
-            keys.remove(input);
+        if let Some(queued) = wanted.asked.last().and_then(|peer| self.queued.get_mut(peer)) {
+            queued.remove(&(wanted.priority, *input));
         }
     }
 
@@ -174,7 +197,7 @@ impl Fetches {
                     let last = batch.iter().nth(KEYS_PER_FETCH_MAX).copied();
                     *keys = last.map(|last| batch.split_off(&last)).unwrap_or_default();
                 }
-                requests.push((*peer, batch.into_iter().collect()));
+                requests.push((*peer, batch.into_iter().map(|(_, key)| key).collect()));
             }
             !keys.is_empty()
         });

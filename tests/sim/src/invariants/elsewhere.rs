@@ -62,8 +62,10 @@ impl Oracle {
         key: Key,
         goes_on: bool,
     ) -> Result<(), String> {
-        let others =
-            self.names.keys().filter(|other| **other != worker && !self.lost.contains(other));
+        let there = |other: &WorkerId| {
+            !self.lost.contains(other) && !self.invariants.pause.is_paused(*other)
+        };
+        let others = self.names.keys().filter(|other| **other != worker && there(other));
         let others = others.copied().collect();
         match goes_on {
             true => drop(self.invariants.elsewhere.open.insert(key, (worker, others))),

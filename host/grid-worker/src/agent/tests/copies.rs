@@ -78,3 +78,19 @@ fn what_a_client_brings_is_told_and_read_by_calls_that_were_fetching_it() {
     agent.on_brought(&[]);
     assert!(settle(&mut agent).is_empty());
 }
+
+#[test]
+fn what_the_first_call_needs_is_fetched_first_and_copies_last() {
+    let mut agent = agent();
+    assert_eq!(run(&mut agent, 1, 0, &[(20, &[PEER])]), [fetch(20)]);
+    // The peer is busy; meanwhile others come.
+    assert!(acquire(&mut agent, 30, &[PEER]).is_empty());
+    run(&mut agent, 9, 0, &[(31, &[PEER]), (33, &[PEER])]);
+    run(&mut agent, 5, 0, &[(32, &[PEER]), (33, &[PEER])]);
+    let actions = fetched(&mut agent, 20);
+    let keys = actions.iter().find_map(|action| match action {
+        Action::Fetch { keys, .. } => Some(keys.clone()),
+        _ => None,
+    });
+    assert_eq!(keys, Some(vec![key(32), key(33), key(31), key(30)]));
+}
