@@ -50,7 +50,8 @@ impl Scheduler {
         let Scattering { request: RequestId(_), items, to, failed } = scattering;
         check(&items, &to)?;
         self.refuse_clashes(&items)?;
-        let mut takers = self.takers(&to, &failed)?;
+        let most = items.iter().map(|(_, meta)| meta.size).max().unwrap_or_default();
+        let mut takers = self.takers(&to, &failed, most)?;
         self.refuse_too_large(&items, &takers)?;
         let mut homes = Vec::with_capacity(items.len());
         for (key, meta) in items {
@@ -81,8 +82,9 @@ impl Scheduler {
         Ok(homes)
     }
 
-    /// The workers that may take what a client brings.
-    fn takers(&self, to: &[String], failed: &[WorkerId]) -> Result<Vec<Taker>, Refusal> {
+    /// The workers that may take what a client brings, the largest value among it of this size: without
+    /// those that have failed to, unless no other has room for it.
+    fn takers(&self, to: &[String], failed: &[WorkerId], most: u64) -> Result<Vec<Taker>, Refusal> {
         let named = |worker: &crate::worker::Worker| {
             to.is_empty() || worker.names().any(|name| to.contains(name))
         };
@@ -112,7 +114,10 @@ impl Scheduler {
             };
             return Err(Refusal::NoWorker { message });
         }
-        if takers.iter().any(|taker| !failed.contains(&taker.id)) {
+        let fits = |taker: &Taker| {
+            self.workers.of(taker.id).is_some_and(|worker| worker.memory_bytes >= most)
+        };
+        if takers.iter().any(|taker| !failed.contains(&taker.id) && fits(taker)) {
             takers.retain(|taker| !failed.contains(&taker.id));
         }
         Ok(takers)

@@ -124,11 +124,12 @@ impl SimClient {
                 }
                 // A value fits no worker that there is.
                 Answer::Refused(Refusal::BadArguments { .. }) => {
-                    let unknown = &mut self.bringing.unknown;
-                    let refused = brought.iter().filter(|(key, ..)| unknown.remove(key));
-                    for (key, ..) in refused {
-                        self.futures.remove(key);
-                        self.dropped.push(*key);
+                    for (key, _) in &brought {
+                        self.bringing.unknown.remove(key);
+                        if matches!(self.futures.get(key), Some(Standing::Pending)) {
+                            self.futures.remove(key);
+                            self.dropped.push(*key);
+                        }
                     }
                     return true;
                 }

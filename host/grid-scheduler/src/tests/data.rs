@@ -253,6 +253,16 @@ fn bad_scatters_are_refused_with_a_reason() {
 }
 
 #[test]
+fn a_worker_that_failed_is_asked_again_where_no_other_has_room() {
+    let mut grid = Grid::new();
+    grid.worker(10, 1);
+    let small = Registration { memory_bytes: 1_000, ..grid.registration(11, "w11", 11, 1) };
+    grid.tell(Event::WorkerConnected(WorkerId(11), small));
+    assert_eq!(homes(&grid.say(ANN, scatter(&[5_000], &[], &[10]))), [10]);
+    assert_eq!(homes(&grid.say(ANN, scatter(&[500], &[], &[10]))), [11]);
+}
+
+#[test]
 fn where_objects_are_and_what_workers_have() {
     let mut grid = Grid::new();
     grid.worker(10, 1);
