@@ -43,7 +43,8 @@
 //!
 //! # Objects outside of the grid
 //!
-//! A task may read and write files and objects of S3 by URL: see [`store`].
+//! A task may read and write files and objects of S3 by URL: see [`store`]. With the feature `csv`, the
+//! module `partitions` cuts texts and tables into parts for many calls.
 //!
 //! # Invariants
 //!
@@ -69,6 +70,8 @@ mod failure;
 pub mod grid;
 pub mod log;
 mod native;
+#[cfg(feature = "csv")]
+pub mod partitions;
 pub mod store;
 mod task;
 mod value;

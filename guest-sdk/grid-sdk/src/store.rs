@@ -245,6 +245,12 @@ pub fn list(url: &str) -> Result<Listing, Error> {
     Ok(Listing { inner: Some(inner), page: Vec::new().into_iter(), pattern })
 }
 
+/// Whether a URL stands for several.
+#[cfg(feature = "csv")]
+pub(crate) fn is_pattern(url: &str) -> bool {
+    glob::Pattern::of(url).is_some()
+}
+
 /// Objects that were listed, found page by page.
 #[derive(Debug)]
 pub struct Listing {

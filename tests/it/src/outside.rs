@@ -184,6 +184,42 @@ async fn tasks_read_and_list_a_bucket() {
 }
 
 #[tokio::test]
+async fn tables_are_read_by_partitions() {
+    let garage = Garage::start();
+    let carriers = ["AA", "UA", "B6"];
+    for month in 1..3 {
+        let mut text = "\u{feff}month,carrier,delay,note\r\n".to_owned();
+        for row in 0..500 {
+            let delay = if row % 7 == 0 { String::new() } else { row.to_string() };
+            text += &format!("{month},{},{delay},\"a, \"\"b\"\"\"\r\n", carriers[row % 3]);
+        }
+        fill(&garage, &format!("in/{month}.csv"), &text).await;
+    }
+    fill(&garage, "in/3.csv", "month,carrier,delay,note\n").await;
+    fill(&garage, "in/wrong.txt", "carrier,delay\nAA,late\n").await;
+    let (_grid, client) = grid_beside(&garage).await;
+    let parts_of = async |url: &'static str, block_bytes: u64| {
+        client.submit(plan::call(url, block_bytes)).await.unwrap().result().await
+    };
+    let rows: Vec<_> = (0..500_u32).filter(|row| row % 3 == 1).collect();
+    let late: u32 = rows.iter().filter(|row| *row % 7 != 0).sum();
+    for block_bytes in [999, 1 << 20] {
+        let parts = parts_of("s3://grid/in/*.csv", block_bytes).await.unwrap();
+        assert!(parts.len() == 2 || block_bytes == 999 && parts.len() > 20, "{}", parts.len());
+        let calls = parts.into_iter().map(|part| delays::call(part, "UA"));
+        let found = client.map(calls).await.unwrap();
+        let found = client.gather(&found).await.unwrap();
+        let sum = found.iter().fold((0, 0.0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+        assert_eq!(sum, (2 * rows.len() as u64, 2.0 * f64::from(late)), "{block_bytes}");
+    }
+    let wrong = parts_of("s3://grid/in/wrong.txt", 99).await.unwrap().remove(0);
+    let wrong = client.submit(delays::call(wrong, "AA")).await.unwrap().result().await;
+    let expected = "Other: `s3://grid/in/wrong.txt` at byte 14: `delay`: invalid float literal";
+    assert_eq!(said(wrong), expected);
+    assert!(said(parts_of("s3://grid/in/*.tsv", 99).await).starts_with("NotFound:"));
+}
+
+#[tokio::test]
 async fn tasks_write_to_a_bucket_as_a_whole_or_not_at_all() {
     let garage = Garage::start();
     let (_grid, client) = grid_beside(&garage).await;

@@ -41,10 +41,19 @@ impl Lines {
     ///
     /// # Errors
     /// See [`super::ErrorKind`].
-    pub fn read_to_end(mut self) -> Result<Vec<u8>, Error> {
+    pub fn read_to_end(self) -> Result<Vec<u8>, Error> {
+        Ok(self.take_all()?.1)
+    }
+
+    /// Where the first line begins, and the bytes of all.
+    pub(crate) fn take_all(mut self) -> Result<(u64, Vec<u8>), Error> {
+        if !self.begun {
+            self.begin()?;
+        }
+        let start = self.reader.position();
         let mut bytes = Vec::new();
         while self.read_line(&mut bytes)? {}
-        Ok(bytes)
+        Ok((start, bytes))
     }
 
     /// Adds the next line; false at the end.

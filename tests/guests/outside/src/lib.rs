@@ -3,6 +3,7 @@
 use std::io::{BufRead, Seek, SeekFrom, Write};
 
 use grid_sdk::coordination::Event;
+use grid_sdk::partitions::{self, Partition};
 use grid_sdk::store::{self, Error, Lines};
 use grid_sdk::{Raw, task};
 
@@ -98,6 +99,31 @@ pub fn last_line(url: String, within: u64) -> Result<String, String> {
     last.map_err(|error| error.to_string())
 }
 
+/// The partitions of CSV files.
+#[task(reads = ["s3://", "file://", "memory://"], pure = false)]
+pub fn plan(url: String, block_bytes: u64) -> Result<Vec<Partition>, String> {
+    partitions::read_csv(&url, block_bytes).map_err(told)
+}
+
+#[derive(serde::Deserialize)]
+struct Trip {
+    carrier: String,
+    delay: Option<f64>,
+}
+
+/// How many trips of a carrier are in a partition, and their delays together.
+#[task(reads = ["s3://", "file://", "memory://"], pure = false)]
+pub fn delays(part: Partition, carrier: String) -> Result<(u64, f64), String> {
+    let mut found = (0, 0.0);
+    for trip in part.rows::<Trip>().map_err(told)? {
+        let trip = trip.map_err(told)?;
+        if trip.carrier == carrier {
+            found = (found.0 + 1, found.1 + trip.delay.unwrap_or(0.0));
+        }
+    }
+    Ok(found)
+}
+
 /// Holds more listings at a time than there may be.
 #[task(reads = "memory://", pure = false)]
 pub fn hold_listings(url: String, count: u64) -> Result<u64, String> {
@@ -107,15 +133,17 @@ pub fn hold_listings(url: String, count: u64) -> Result<u64, String> {
 
 grid_sdk::bundle!(
     count,
+    delays,
     hold_listings,
     last_line,
     list,
+    plan,
     put,
     read,
     read_modestly,
     read_twice,
     write,
-    write_for_ever
+    write_for_ever,
 );
 
 #[cfg(test)]

@@ -1,0 +1,165 @@
+//! Files outside of the grid, cut into partitions: parts of whole lines that calls read beside each other.
+//!
+//! ```
+//! use grid_sdk::partitions::{self, Partition};
+//! use grid_sdk::{store, task};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Flight {
+//!     carrier: String,
+//!     delay: Option<f64>,
+//! }
+//!
+//! /// What there is to read, in blocks of about 16 MiB.
+//! #[task(reads = "memory://flights/", pure = false)]
+//! pub fn plan(url: String) -> Result<Vec<Partition>, store::Error> {
+//!     partitions::read_csv(&url, 16 << 20)
+//! }
+//!
+//! /// The delays of one carrier in one partition.
+//! #[task(reads = "memory://flights/", pure = false)]
+//! pub fn delay(part: Partition, carrier: String) -> Result<f64, store::Error> {
+//!     let mut sum = 0.0;
+//!     for flight in part.rows::<Flight>()? {
+//!         let flight = flight?;
+//!         if flight.carrier == carrier {
+//!             sum += flight.delay.unwrap_or(0.0);
+//!         }
+//!     }
+//!     Ok(sum)
+//! }
+//!
+//! grid_sdk::bundle!(plan, delay);
+//! store::put("memory://flights/2013.csv", "carrier,delay\nAA,2\nUA,\nAA,3.5\n").unwrap();
+//! let parts = plan("memory://flights/*.csv".to_owned()).unwrap();
+//! let delays = parts.into_iter().map(|part| delay(part, "AA".to_owned()).unwrap());
+//! assert_eq!(delays.sum::<f64>(), 5.5);
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::{self, Entry, Error, ErrorKind, Lines};
+
+mod rows;
+#[cfg(test)]
+mod tests;
+
+pub use rows::Rows;
+
+/// Partitions of one plan: more would be more calls than a grid should be given for it.
+const PARTITIONS_MAX: usize = 1_000_000;
+/// What some programs write in front of a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A part of a file: the lines that begin in a range of its bytes. It is small, an argument for a call.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Partition {
+    /// The file.
+    pub url: String,
+    /// The first byte of the range.
+    pub start: u64,
+    /// The byte behind its last.
+    pub end: u64,
+    /// The file as it was planned: read when it is another, it is an error.
+    size: u64,
+    /// In seconds: S3 is more precise in listings than of one object.
+    modified_s: u64,
+    /// The first line, of a table.
+    header: Option<String>,
+}
+
+/// Cuts files into partitions of lines: the file of a URL, all below one that ends with `/`, or those that
+/// a pattern fits (see [`store::list`]). An empty file has none.
+///
+/// # Errors
+/// Nothing is there, there would be more than 1,000,000, or see [`ErrorKind`].
+pub fn read_lines(url: &str, block_bytes: u64) -> Result<Vec<Partition>, Error> {
+    let mut parts = Vec::new();
+    for entry in files(url)? {
+        cut(&entry, block_bytes, 0, None, &mut parts)?;
+    }
+    Ok(parts)
+}
+
+/// Cuts CSV files into partitions of rows, each of which knows the header of its file. A file of a header
+/// alone has none. Line breaks inside of quotes are read where they lie inside of a partition; a partition
+/// that would begin or end in one is an error.
+///
+/// # Errors
+/// Nothing is there, there would be more than 1,000,000, a header that is no text, or see [`ErrorKind`].
+pub fn read_csv(url: &str, block_bytes: u64) -> Result<Vec<Partition>, Error> {
+    let mut parts = Vec::new();
+    for entry in files(url)? {
+        let header = store::lines(&entry.url, 0..1)?.read_to_end()?;
+        let rows_start = header.len() as u64;
+        let header = rows::header(&entry.url, &header)?;
+        cut(&entry, block_bytes, rows_start, Some(header), &mut parts)?;
+    }
+    Ok(parts)
+}
+
+/// The files that a URL stands for.
+fn files(url: &str) -> Result<Vec<Entry>, Error> {
+    if !url.ends_with('/') && !store::is_pattern(url) {
+        return Ok(vec![store::open(url)?.entry().clone()]);
+    }
+    let found: Vec<_> = store::list(url)?.collect::<Result<_, _>>()?;
+    if found.is_empty() {
+        return Err(error(ErrorKind::NotFound, url, None, "nothing is there"));
+    }
+    Ok(found)
+}
+
+fn cut(
+    entry: &Entry,
+    block_bytes: u64,
+    from: u64,
+    header: Option<String>,
+    parts: &mut Vec<Partition>,
+) -> Result<(), Error> {
+    let blocks = store::blocks(entry.size.saturating_sub(from), block_bytes);
+    if blocks.len() > PARTITIONS_MAX - parts.len() {
+        let message =
+            format!("it would have more than {PARTITIONS_MAX} partitions: make them larger");
+        return Err(error(ErrorKind::OverLimit, &entry.url, None, message));
+    }
+    parts.extend(blocks.map(|block| Partition {
+        url: entry.url.clone(),
+        start: from + block.start,
+        end: from + block.end,
+        size: entry.size,
+        modified_s: entry.modified_ms / 1_000,
+        header: header.clone(),
+    }));
+    Ok(())
+}
+
+fn error(kind: ErrorKind, url: &str, offset: Option<u64>, message: impl Into<String>) -> Error {
+    Error { kind, url: url.to_owned(), offset, message: message.into() }
+}
+
+impl Partition {
+    /// Its lines, as they are in the file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Changed`] if the file is not the one that was planned; else see there.
+    pub fn lines(&self) -> Result<Lines, Error> {
+        let object = store::open(&self.url)?;
+        let now = (object.size(), object.entry().modified_ms / 1_000);
+        if now != (self.size, self.modified_s) {
+            let message = "it was changed after it was cut into partitions: do that again";
+            return Err(error(ErrorKind::Changed, &self.url, None, message));
+        }
+        Ok(object.lines(self.start..self.end))
+    }
+
+    /// Its rows, by the names in the header. A partition of [`read_lines`] has no header: there a row is a
+    /// tuple or a list. It is held in memory as a whole.
+    ///
+    /// # Errors
+    /// As [`Self::lines`], or a quoted line break goes over one of its ends.
+    pub fn rows<T: serde::de::DeserializeOwned>(&self) -> Result<Rows<T>, Error> {
+        let (start, bytes) = self.lines()?.take_all()?;
+        Rows::new(&self.url, start, bytes, self.header.as_deref())
+    }
+}
