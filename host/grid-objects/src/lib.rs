@@ -11,7 +11,7 @@
 //! Invariants
 //! - Nothing is touched that the task did not ask for and the operator did not grant.
 //! - No credential, no path of this machine beside what was asked for, and no word of a store reaches
-//!   a task: what went wrong is put into words here ([`failures`]).
+//!   a task: what went wrong is put into words here (`failures.rs`).
 //! - An object is written as a whole or not at all, and read in the version that was opened.
 //! - All waiting is on threads of its own; whoever drops an answer gives the operation up.
 
