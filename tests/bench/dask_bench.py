@@ -32,6 +32,41 @@ def chain(client, calls):
     return calls / (time.perf_counter() - started)
 
 
+def round_trip(client, value, **mode):
+    started = time.perf_counter()
+    future = client.scatter(value, hash=False, **mode)
+    back = client.gather(future, **mode)
+    took = time.perf_counter() - started
+    assert len(back) == len(value)
+    return took
+
+
+def used_by_two(client, value, **mode):
+    workers = list(client.scheduler_info()["workers"])
+    started = time.perf_counter()
+    future = client.scatter(value, hash=False, **mode)
+    lengths = [client.submit(len, future, workers=[worker], pure=False) for worker in workers]
+    assert client.gather(lengths) == [len(value)] * len(workers)
+    return time.perf_counter() - started
+
+
+def median_of(measure, count):
+    return statistics.median(measure() for _ in range(count))
+
+
+def data(client):
+    import numpy
+
+    large, shared = bytes(256 << 20), bytes(64 << 20)
+    arrays = numpy.ones(256 << 20, dtype="u1"), numpy.ones(64 << 20, dtype="u1")
+    return {
+        "round_trip_s": median_of(lambda: round_trip(client, large), 3),
+        "round_trip_best_s": median_of(lambda: round_trip(client, arrays[0], direct=True), 5),
+        "used_by_two_s": median_of(lambda: used_by_two(client, shared), 3),
+        "used_by_two_best_s": median_of(lambda: used_by_two(client, arrays[1], direct=True), 5),
+    }
+
+
 def main():
     from distributed import Client, LocalCluster
 
@@ -56,6 +91,7 @@ def main():
         samples.append((time.perf_counter() - started) * 1e3)
     trees = [tree(client, 4_096) for _ in range(3)]
     chains = [chain(client, 2_000) for _ in range(3)]
+    moved = data(client)
     client.close()
     cluster.close()
     print(
@@ -66,6 +102,7 @@ def main():
                 "start_s": start_s,
                 "tree_calls_per_s": statistics.median(trees),
                 "chain_calls_per_s": statistics.median(chains),
+                **moved,
             }
         )
     )

@@ -17,6 +17,11 @@ pub(crate) struct Dask {
     pub(crate) tree_calls_per_s: f64,
     pub(crate) chain_calls_per_s: f64,
     pub(crate) start_s: f64,
+    /// In its default mode, and directly with an array.
+    pub(crate) round_trip_s: f64,
+    pub(crate) round_trip_best_s: f64,
+    pub(crate) used_by_two_s: f64,
+    pub(crate) used_by_two_best_s: f64,
 }
 
 /// Measures it once per run.
@@ -39,6 +44,10 @@ pub(crate) fn measure() -> anyhow::Result<Dask> {
         tree_calls_per_s: figure("tree_calls_per_s")?,
         chain_calls_per_s: figure("chain_calls_per_s")?,
         start_s: figure("start_s")?,
+        round_trip_s: figure("round_trip_s")?,
+        round_trip_best_s: figure("round_trip_best_s")?,
+        used_by_two_s: figure("used_by_two_s")?,
+        used_by_two_best_s: figure("used_by_two_best_s")?,
     };
     Ok(*MEASURED.get_or_init(|| measured))
 }
@@ -54,9 +63,9 @@ fn python() -> anyhow::Result<PathBuf> {
         let made = Command::new("python3").args(["-m", "venv"]).arg(&home).status()?;
         ensure!(made.success(), "cannot make a Python environment");
     }
-    let has = Command::new(&python).args(["-c", "import distributed"]).output()?;
+    let has = Command::new(&python).args(["-c", "import distributed, numpy"]).output()?;
     if !has.status.success() {
-        let pip = ["-m", "pip", "install", "-q", "dask[distributed]==2026.8.0"];
+        let pip = ["-m", "pip", "install", "-q", "dask[distributed]==2026.8.0", "numpy"];
         let installed = Command::new(&python).args(pip).status()?;
         ensure!(installed.success(), "cannot install Dask");
     }

@@ -5,6 +5,7 @@
 mod calls;
 mod crowds;
 mod dask;
+mod data;
 mod graphs;
 mod grid;
 mod kernels;
@@ -26,7 +27,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 struct Bench {
     /// Which: sandbox, kernels, machine, crowds, placement, calls, latency, graphs, neighbour, start, memory,
-    /// traps, spill. All if none is named.
+    /// traps, spill, data. All if none is named.
     names: Vec<String>,
     /// Leave the peers out.
     #[arg(long)]
@@ -79,6 +80,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("traps") {
         runtime.block_on(traps::run())?;
+    }
+    if wanted("data") {
+        runtime.block_on(data::run(peer))?;
     }
     if wanted("spill") {
         spill::run()?;
