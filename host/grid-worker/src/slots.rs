@@ -15,7 +15,7 @@ use grid_proto::{
 use grid_sandbox::{
     Actor, Argument, Bundle, CallInfo, CallRequest, CancelToken, Engine, GridAccess,
 };
-use grid_store::{Object, Store};
+use grid_store::{LoadError, Object, Store};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::Execution;
@@ -339,7 +339,11 @@ fn load_inputs(shared: &Shared, execution: &Execution) -> Result<Vec<Object>, Ve
         match shared.store.load(key) {
             Ok(object) => inputs.push(object),
             Err(error) => {
-                tracing::warn!(key = %key, %error, "an input cannot be read");
+                match error {
+                    // Freed with its call, which nobody wants any more.
+                    LoadError::Missing => tracing::debug!(key = %key, %error, "an input is gone"),
+                    _ => tracing::warn!(key = %key, %error, "an input cannot be read"),
+                }
                 lost.push(*key);
             }
         }
