@@ -234,16 +234,24 @@ impl SimClient {
         FromClient::Coordinate { request: RequestId(self.requests), operation }
     }
 
+    /// News of a key that comes before the submission that claims it is accepted: what it claims now is
+    /// told then.
+    fn is_of_an_earlier_life(&self, message: &ToClient) -> bool {
+        match message {
+            ToClient::Ready { key, .. } | ToClient::Failed { key, .. } => {
+                self.open.values().any(|(fresh, _)| fresh.contains(key))
+            }
+            _ => false,
+        }
+    }
+
     /// The scheduler told something. Gives the result that is to be read now, if there is one.
     pub(crate) fn on_message(
         &mut self,
         message: ToClient,
         oracle: &mut Oracle,
     ) -> Result<Option<Key>, String> {
-        if let ToClient::Ready { key, .. } | ToClient::Failed { key, .. } = &message
-            && self.open.values().any(|(fresh, _)| fresh.contains(key))
-        {
-            // Of an earlier life of the key: what it claims now is told when that is accepted.
+        if self.is_of_an_earlier_life(&message) {
             return Ok(None);
         }
         match message {
