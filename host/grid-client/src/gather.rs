@@ -77,7 +77,7 @@ struct Ahead<'a, T> {
     /// The first that nobody has looked at.
     next: usize,
     fetches: JoinSet<(usize, Result<Value, ClientError>)>,
-    /// By place, with its size until it has come.
+    /// By place, with its size until it is given.
     on_the_way: HashMap<usize, u64>,
     come: HashMap<usize, Result<Value, ClientError>>,
     /// What all results hold together.
@@ -98,8 +98,9 @@ impl<'a, T: FromValue> Ahead<'a, T> {
 
     /// Begins to fetch what is there, as far as there is room.
     fn look_ahead(&mut self, due: usize) -> Result<(), ClientError> {
+        self.next = self.next.max(due);
         while self.next < self.futures.len().min(due + AHEAD_MAX)
-            && self.on_the_way.len() < FETCHES_MAX
+            && self.fetches.len() < FETCHES_MAX
         {
             let future = &self.futures[self.next];
             let Some(size) = future.slot().size_elsewhere() else {
@@ -110,7 +111,9 @@ impl<'a, T: FromValue> Ahead<'a, T> {
                 continue;
             };
             let coming: u64 = self.on_the_way.values().sum();
-            if coming > 0 && coming + size > FETCHED_BYTES_MAX {
+            let later = self.next > due;
+            let most = future.link().gather_bytes_max;
+            if later && (coming + size > FETCHED_BYTES_MAX || self.bytes + size > most) {
                 return Ok(());
             }
             self.count(future.link(), size)?;
@@ -135,17 +138,21 @@ impl<'a, T: FromValue> Ahead<'a, T> {
         loop {
             self.look_ahead(due)?;
             if let Some(value) = self.come.remove(&due) {
+                self.on_the_way.remove(&due);
                 return self.futures[due].read(value?);
             }
             if !self.on_the_way.contains_key(&due) {
+                if self.futures[due].slot().is_pending() {
+                    // Then its size is known before its bytes come.
+                    self.futures[due].wait().await;
+                    continue;
+                }
                 let value = self.futures[due].value().await?;
-                self.next = self.next.max(due + 1);
                 self.count(self.futures[due].link(), value.bytes.len() as u64)?;
                 return self.futures[due].read(value);
             }
             match self.fetches.join_next().await {
                 Some(Ok((place, value))) => {
-                    self.on_the_way.remove(&place);
                     self.come.insert(place, value);
                 }
                 Some(Err(error)) => return Err(ClientError::Net(error.to_string())),

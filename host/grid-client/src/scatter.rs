@@ -1,6 +1,6 @@
 //! Scattering: values that a program has become data of the grid, spread over its workers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// How values are scattered, made by [`Client::scattering`]: where to, and how long to wait for
 /// workers.
-#[must_use = "nothing is scattered before `value`, `list`, `map`, `bytes` or `file`"]
+#[must_use = "nothing is scattered before `value`, `list`, `map`, `hash_map` or `file`"]
 pub struct Scattering<'a> {
     client: &'a Client,
     to: Vec<String>,
@@ -181,7 +181,10 @@ impl Scattering<'_> {
         let futures: Vec<Future<T>> =
             items.iter().map(|item| Future::new(link, item.key)).collect();
         let items = Arc::new(items);
-        let mut left: Vec<usize> = (0..items.len()).collect();
+        let mut keys = HashSet::new();
+        // Equal values are one.
+        let mut left: Vec<usize> =
+            (0..items.len()).filter(|place| keys.insert(items[*place].key)).collect();
         let mut failed = Vec::<WorkerId>::new();
         let mut reason = String::new();
         for _ in 0..TRIES_MAX {
