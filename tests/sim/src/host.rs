@@ -86,6 +86,7 @@ impl World {
                 Action::BundleRejected(_) => {}
             }
         }
+        self.oracle.invariants.pause.on_round();
         self.look_at_calls(&given)?;
         for (link, batch) in to_clients {
             let at = self.network.down(link, self.agenda.now, &mut self.streams.network);

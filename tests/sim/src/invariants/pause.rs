@@ -9,12 +9,17 @@ use grid_proto::{Instance, WorkerId};
 #[derive(Debug, Default)]
 pub(crate) struct Pause {
     paused: BTreeSet<WorkerId>,
+    /// Since the last placement round: what was decided before may still be on its way out.
+    newly: BTreeSet<WorkerId>,
 }
 
 impl Pause {
     pub(super) fn on_worker(&mut self, worker: WorkerId, message: &FromWorker) {
         match message {
-            FromWorker::Paused(true) => drop(self.paused.insert(worker)),
+            FromWorker::Paused(true) => {
+                self.paused.insert(worker);
+                self.newly.insert(worker);
+            }
             FromWorker::Paused(false) => drop(self.paused.remove(&worker)),
             _ => {}
         }
@@ -31,11 +36,17 @@ impl Pause {
         }
     }
 
+    /// A placement round is over.
+    pub(crate) fn on_round(&mut self) {
+        self.newly.clear();
+    }
+
     pub(crate) fn check_told(&self, message: &ToClient) -> Result<(), String> {
         let ToClient::Answer { answer: Answer::Scattered(homes), .. } = message else {
             return Ok(());
         };
-        let paused = homes.iter().flatten().find(|home| self.paused.contains(&home.worker));
+        let long = |worker: &WorkerId| self.paused.contains(worker) && !self.newly.contains(worker);
+        let paused = homes.iter().flatten().find(|home| long(&home.worker));
         match paused {
             Some(home) => Err(format!("data is to be brought to paused worker {}", home.worker)),
             None => Ok(()),
