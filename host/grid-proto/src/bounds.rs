@@ -43,11 +43,7 @@ fn check_arguments(task: &str, args: &[Arg]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Verifies names that say where a call may run or data may go.
-///
-/// # Errors
-/// None, too many, or one that is too long.
-pub fn check_pins(pins: &Pins) -> Result<(), Refusal> {
+fn check_pins(pins: &Pins) -> Result<(), Refusal> {
     if pins.any_of.is_empty() {
         return refuse("a call is pinned to no worker, host or label: name one".to_owned());
     }
@@ -55,6 +51,17 @@ pub fn check_pins(pins: &Pins) -> Result<(), Refusal> {
         return refuse(format!("a call may be pinned to {NEEDS_MAX} names: give a label to more"));
     }
     check_names(pins.any_of.iter().map(String::as_str))
+}
+
+/// Verifies names of workers, hosts or labels that data may go to; none is any.
+///
+/// # Errors
+/// Too many, or one that is too long.
+pub fn check_places(names: &[String]) -> Result<(), Refusal> {
+    match names.is_empty() {
+        true => Ok(()),
+        false => check_pins(&Pins { any_of: names.to_vec(), prefer: false }),
+    }
 }
 
 /// Verifies what a call takes, or a worker offers, of abstract resources.

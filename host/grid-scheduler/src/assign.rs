@@ -9,6 +9,9 @@ use crate::machine::Scheduler;
 /// One message carries at most about this much of inline arguments, so that frames stay small.
 const RUN_BYTES_MAX: usize = 1 << 20;
 
+/// A worker is told so many that have an input; should all of them fail, it is told others.
+const SOURCES_MAX: usize = 8;
+
 impl Scheduler {
     /// Gives a call to a worker, from wherever it is held back.
     pub(crate) fn assign(&mut self, id: CallId, worker: WorkerId) {
@@ -68,13 +71,14 @@ impl Scheduler {
         self.set_state(id, State::Processing(processing));
     }
 
-    /// Those that have an object, as a worker shall ask them: on its own host first.
+    /// Some that have an object, as a worker shall ask them: on its own host first.
     pub(crate) fn nearest_first(&self, holders: &[WorkerId], worker: WorkerId) -> Vec<WorkerId> {
         let mut holders = holders.to_vec();
         if holders.len() > 1 {
             let host = |id: WorkerId| self.workers.of(id).map(|worker| worker.host.as_str());
             let own = host(worker);
             holders.sort_by_key(|holder| host(*holder) != own);
+            holders.truncate(SOURCES_MAX);
         }
         holders
     }
@@ -113,9 +117,7 @@ impl Scheduler {
             self.send_worker(id, ToWorker::Run(run));
         }
     }
-}
 
-impl Scheduler {
     /// Tells a worker where others listen, unless it knows.
     pub(crate) fn tell_peers(&mut self, id: WorkerId, peers: &[WorkerId]) {
         let Some(worker) = self.workers.of_mut(id) else { return };

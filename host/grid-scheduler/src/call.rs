@@ -148,6 +148,26 @@ impl State {
 }
 
 impl Call {
+    /// One that nobody has asked for and that reads nothing.
+    pub(crate) fn new(key: Key, task: TaskId, priority: Priority) -> Self {
+        Self {
+            key,
+            task,
+            priority,
+            args: Box::default(),
+            dependencies: SmallVec::new(),
+            dependents: Dependents::default(),
+            active_dependents: 0,
+            staged: 0,
+            clients: SmallVec::new(),
+            kept: 0,
+            detached: false,
+            attempt: Attempt(0),
+            wishes: None,
+            state: State::Released,
+        }
+    }
+
     /// It needs its inputs' results, or is on its way without any.
     pub(crate) fn is_active(&self) -> bool {
         match self.state {

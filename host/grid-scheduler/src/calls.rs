@@ -184,30 +184,13 @@ fn tag(seed: u64, key: &Key) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use grid_proto::{Attempt, Priority, TaskId};
-    use smallvec::SmallVec;
+    use grid_proto::{Priority, TaskId};
 
     use super::*;
-    use crate::call::State;
-    use crate::dependents::Dependents;
 
     fn call(key: Key) -> Call {
-        Call {
-            key,
-            task: TaskId(0),
-            priority: Priority { user: 0, submission: 0, position: 0, nesting: 0, child: 0 },
-            args: Box::default(),
-            dependencies: SmallVec::new(),
-            dependents: Dependents::default(),
-            active_dependents: 0,
-            staged: 0,
-            clients: SmallVec::new(),
-            kept: 0,
-            detached: false,
-            attempt: Attempt(0),
-            wishes: None,
-            state: State::Released,
-        }
+        let priority = Priority { user: 0, submission: 0, position: 0, nesting: 0, child: 0 };
+        Call::new(key, TaskId(0), priority)
     }
 
     #[test]

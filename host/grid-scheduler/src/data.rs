@@ -10,12 +10,11 @@
 use grid_proto::data::{Home, ITEMS_MAX, Scattering};
 use grid_proto::message::{Answer, Holder, Refusal};
 use grid_proto::{
-    Attempt, ClientId, Failure, FailureKind, Key, ObjectMeta, Priority, RequestId, WorkerId, bounds,
+    ClientId, Failure, FailureKind, Key, ObjectMeta, Priority, RequestId, WorkerId, bounds,
 };
 use smallvec::{SmallVec, smallvec};
 
 use crate::call::{Call, CallId, State};
-use crate::dependents::Dependents;
 use crate::machine::Scheduler;
 use crate::mutation::Mutation;
 
@@ -34,6 +33,7 @@ struct Taker {
     id: WorkerId,
     slots: i64,
     credit: i64,
+    memory_bytes: u64,
 }
 
 impl Scheduler {
@@ -52,7 +52,7 @@ impl Scheduler {
         self.refuse_clashes(&items)?;
         let most = items.iter().map(|(_, meta)| meta.size).max().unwrap_or_default();
         let mut takers = self.takers(&to, &failed, most)?;
-        self.refuse_too_large(&items, &takers)?;
+        refuse_too_large(&items, &takers)?;
         let mut homes = Vec::with_capacity(items.len());
         for (key, meta) in items {
             let id = self.find_or_create_data(key);
@@ -67,7 +67,7 @@ impl Scheduler {
                     Some(home)
                 }
                 Place::Nowhere => {
-                    let home = self.next_taker(&mut takers, meta.size);
+                    let home = next_taker(&mut takers, meta.size);
                     self.bring(client, id, meta, home);
                     Some(home)
                 }
@@ -85,18 +85,16 @@ impl Scheduler {
     /// The workers that may take what a client brings, the largest value among it of this size: without
     /// those that have failed to, unless no other has room for it.
     fn takers(&self, to: &[String], failed: &[WorkerId], most: u64) -> Result<Vec<Taker>, Refusal> {
-        let named = |worker: &crate::worker::Worker| {
-            to.is_empty() || worker.names().any(|name| to.contains(name))
-        };
         let mut takers = Vec::new();
         let mut paused = 0;
-        for (id, worker) in self.workers.iter().filter(|(_, worker)| named(worker)) {
+        for (id, worker) in self.workers.iter().filter(|(_, worker)| worker.is_one_of(to)) {
             match worker.paused {
                 true if !self.mutated(Mutation::BroughtToPaused) => paused += 1,
                 _ => takers.push(Taker {
                     id,
                     slots: i64::from(worker.slots.max(1)),
                     credit: worker.credit,
+                    memory_bytes: worker.memory_bytes,
                 }),
             }
         }
@@ -114,33 +112,11 @@ impl Scheduler {
             };
             return Err(Refusal::NoWorker { message });
         }
-        let fits = |taker: &Taker| {
-            self.workers.of(taker.id).is_some_and(|worker| worker.memory_bytes >= most)
-        };
-        if takers.iter().any(|taker| !failed.contains(&taker.id) && fits(taker)) {
-            takers.retain(|taker| !failed.contains(&taker.id));
+        let others = |taker: &Taker| !failed.contains(&taker.id);
+        if takers.iter().any(|taker| others(taker) && taker.memory_bytes >= most) {
+            takers.retain(others);
         }
         Ok(takers)
-    }
-
-    fn refuse_too_large(
-        &self,
-        items: &[(Key, ObjectMeta)],
-        takers: &[Taker],
-    ) -> Result<(), Refusal> {
-        let most = takers.iter().filter_map(|taker| self.workers.of(taker.id));
-        let most = most.map(|worker| worker.memory_bytes).max().unwrap_or_default();
-        match items.iter().find(|(_, meta)| meta.size > most) {
-            None => Ok(()),
-            Some((key, meta)) => Err(Refusal::BadArguments {
-                message: format!(
-                    "`{}` has {} bytes, and the largest worker holds {most} bytes: cut it into \
-                     parts, or raise `--memory-limit`",
-                    key.short(),
-                    meta.size
-                ),
-            }),
-        }
     }
 
     /// Where a value is or goes already. What was to go to a worker that is gone, or that did not take
@@ -157,25 +133,6 @@ impl Scheduler {
             | State::Processing(_)
             | State::Erred(_) => Place::Nowhere,
         }
-    }
-
-    /// Smooth weighted round robin: each worker gets its share by slots, spread evenly, and the next
-    /// scatter goes on where this one stops. One that could not hold it is passed over.
-    fn next_taker(&self, takers: &mut [Taker], size: u64) -> WorkerId {
-        let fits = |taker: &Taker| {
-            self.workers.of(taker.id).is_some_and(|worker| worker.memory_bytes >= size)
-        };
-        let (mut all, mut best) = (0, None);
-        for (place, taker) in takers.iter_mut().enumerate().filter(|(_, taker)| fits(taker)) {
-            taker.credit += taker.slots;
-            all += taker.slots;
-            if best.is_none_or(|(most, _)| taker.credit > most) {
-                best = Some((taker.credit, place));
-            }
-        }
-        let (_, place) = best.expect("the largest of them holds it");
-        takers[place].credit -= all;
-        takers[place].id
     }
 
     /// Nobody may have submitted a call under the key of a value.
@@ -199,22 +156,8 @@ impl Scheduler {
             return id;
         }
         let task = self.tasks.data();
-        let id = self.calls.insert(Call {
-            key,
-            task,
-            priority: Priority { user: 0, submission: 0, position: 0, nesting: 0, child: 0 },
-            args: Box::default(),
-            dependencies: SmallVec::new(),
-            dependents: Dependents::default(),
-            active_dependents: 0,
-            staged: 0,
-            clients: SmallVec::new(),
-            kept: 0,
-            detached: false,
-            attempt: Attempt(0),
-            wishes: None,
-            state: State::Released,
-        });
+        let priority = Priority { user: 0, submission: 0, position: 0, nesting: 0, child: 0 };
+        let id = self.calls.insert(Call::new(key, task, priority));
         self.counts.change(task, None, Some(&State::Released));
         id
     }
@@ -314,8 +257,37 @@ fn check(items: &[(Key, ObjectMeta)], to: &[String]) -> Result<(), Refusal> {
     if let Some((key, _)) = items.iter().find(|(key, meta)| *key != Key::of_data(meta)) {
         return bad(format!("`{key}` is not the key of the value that it stands for"));
     }
-    if !to.is_empty() {
-        bounds::check_pins(&grid_proto::Pins { any_of: to.to_vec(), prefer: false })?;
+    bounds::check_places(to)
+}
+
+fn refuse_too_large(items: &[(Key, ObjectMeta)], takers: &[Taker]) -> Result<(), Refusal> {
+    let most = takers.iter().map(|taker| taker.memory_bytes).max().unwrap_or_default();
+    match items.iter().find(|(_, meta)| meta.size > most) {
+        None => Ok(()),
+        Some((key, meta)) => Err(Refusal::BadArguments {
+            message: format!(
+                "`{}` has {} bytes, and the largest worker holds {most} bytes: cut it into parts, or \
+                 raise `--memory-limit`",
+                key.short(),
+                meta.size
+            ),
+        }),
     }
-    Ok(())
+}
+
+/// Smooth weighted round robin: each worker gets its share by slots, spread evenly, and the next scatter
+/// goes on where this one stops. One that could not hold it is passed over.
+fn next_taker(takers: &mut [Taker], size: u64) -> WorkerId {
+    let (mut all, mut best) = (0, None);
+    let fits = |(_, taker): &(usize, &mut Taker)| taker.memory_bytes >= size;
+    for (place, taker) in takers.iter_mut().enumerate().filter(fits) {
+        taker.credit += taker.slots;
+        all += taker.slots;
+        if best.is_none_or(|(most, _)| taker.credit > most) {
+            best = Some((taker.credit, place));
+        }
+    }
+    let (_, place) = best.expect("the largest of them holds it");
+    takers[place].credit -= all;
+    takers[place].id
 }

@@ -12,6 +12,9 @@ use crate::machine::Scheduler;
 use crate::mutation::Mutation;
 use crate::story::Cause;
 
+/// Steps that look at all workers look at so many in a turn: about a millisecond.
+const WORKERS_LOOKED_AT_MAX: usize = 4_096;
+
 /// Does a little of what is left to do; says whether there was something.
 type Step = fn(&mut Scheduler) -> bool;
 
@@ -38,6 +41,11 @@ impl Scheduler {
 
     /// There is work that nothing has to happen for.
     pub(crate) fn has_leftovers(&self) -> bool {
+        self.has_narrow_leftovers() || self.has_wide_leftovers()
+    }
+
+    /// Of what looks at few workers a step.
+    fn has_narrow_leftovers(&self) -> bool {
         !self.to_start.is_empty()
             || !self.to_release.is_empty()
             || !self.starting.is_empty()
@@ -52,8 +60,10 @@ impl Scheduler {
             || !self.homeless.is_settled()
             || !self.cancels.is_empty()
             || !self.retries.is_empty()
-            || self.replicas.has_leftovers(self.now)
-            || !self.rebalances.is_planned()
+    }
+
+    fn has_wide_leftovers(&self) -> bool {
+        self.replicas.has_leftovers(self.now) || !self.rebalances.is_planned()
     }
 
     /// Does a turn's share of what was begun: one step of each kind in turn, so that none waits until
@@ -66,7 +76,7 @@ impl Scheduler {
             ("submissions", Scheduler::start_submission),
             ("submissions", Scheduler::end_submission),
         ];
-        const RARE_STEPS: [(&str, Step); 11] = [
+        const RARE_STEPS: [(&str, Step); 9] = [
             ("a client is gone", Scheduler::forget_departed),
             ("its inputs", Scheduler::tell_a_reader),
             ("a failed input", Scheduler::fail_a_reader),
@@ -76,14 +86,22 @@ impl Scheduler {
             ("turn", Scheduler::house_one),
             ("turn", Scheduler::cancel_step),
             ("turn", Scheduler::retry_step),
-            ("copies", Scheduler::replicate_one),
-            ("rebalance", Scheduler::rebalance_step),
         ];
+        /// Each of these looks at all workers.
+        const WIDE_STEPS: [(&str, Step); 2] =
+            [("copies", Scheduler::replicate_one), ("rebalance", Scheduler::rebalance_step)];
         let mut done = 0;
+        let mut wide_left = (WORKERS_LOOKED_AT_MAX / self.workers.len().max(1)).max(1);
         while done < self.config.turn_calls_max.max(1) && self.has_leftovers() {
             done += self.take_steps(&STEPS);
             if self.has_rare_leftovers() {
                 done += self.take_steps(&RARE_STEPS);
+            }
+            if wide_left > 0 && self.has_wide_leftovers() {
+                wide_left -= 1;
+                done += self.take_steps(&WIDE_STEPS);
+            } else if !self.has_narrow_leftovers() {
+                break;
             }
         }
     }

@@ -84,26 +84,24 @@ impl Scheduler {
             let message = format!("{} keys at once; at most {ITEMS_MAX} are moved", keys.len());
             return Err(Refusal::BadSubmission { message });
         }
-        if !to.is_empty() {
-            bounds::check_pins(&grid_proto::Pins { any_of: to.to_vec(), prefer: false })?;
-        }
+        bounds::check_places(to)?;
         let mut only = BTreeSet::new();
         for key in keys {
             let unknown = || Refusal::UnknownKey { key: key.to_string() };
             only.insert(self.calls.find(key).ok_or_else(unknown)?);
         }
-        let named = |worker: &Worker| to.is_empty() || worker.names().any(|name| to.contains(name));
-        let held = |worker: &Worker| match only.is_empty() {
-            true => worker.held_bytes,
-            false => {
-                let held = only.iter().filter(|id| worker.holds.contains(id));
-                held.map(|id| self.calls[*id].size()).sum()
-            }
-        };
         let load = |(id, worker): (WorkerId, &Worker)| {
-            (id, Load { bytes: held(worker), looked_at: None, done: false })
+            let bytes = if only.is_empty() { worker.held_bytes } else { 0 };
+            (id, Load { bytes, looked_at: None, done: false })
         };
-        let workers = self.workers.iter().filter(|(_, worker)| named(worker)).map(load).collect();
+        let named = self.workers.iter().filter(|(_, worker)| worker.is_one_of(to));
+        let mut workers: BTreeMap<_, _> = named.map(load).collect();
+        for id in &only {
+            let call = &self.calls[*id];
+            for holder in call.holders() {
+                workers.entry(*holder).and_modify(|load| load.bytes += call.size());
+            }
+        }
         Ok(Rebalance { asked, only, workers })
     }
 
@@ -161,15 +159,18 @@ impl Scheduler {
         let load = rebalance.workers.get_mut(&from)?;
         let after = load.looked_at.map_or(Unbounded, Excluded);
         let holds = &self.workers.of(from)?.holds;
-        let Some(id) = holds.range((after, Unbounded)).next().copied() else {
+        let next = match rebalance.only.is_empty() {
+            true => holds.range((after, Unbounded)).next(),
+            false => rebalance.only.range((after, Unbounded)).find(|id| holds.contains(id)),
+        };
+        let Some(id) = next.copied() else {
             load.done = true;
             return None;
         };
         load.looked_at = Some(id);
         let call = &self.calls[id];
         let taker = self.workers.of(to)?;
-        let moves = (rebalance.only.is_empty() || rebalance.only.contains(&id))
-            && call.in_memory()
+        let moves = call.in_memory()
             && call.active_dependents == 0
             && !self.actors.is_actor(id)
             && !call.holders().contains(&to)

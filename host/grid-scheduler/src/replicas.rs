@@ -139,9 +139,7 @@ impl Scheduler {
         if keys.len() > ITEMS_MAX {
             return bad(format!("{} keys at once; at most {ITEMS_MAX} are replicated", keys.len()));
         }
-        if !to.is_empty() {
-            bounds::check_pins(&grid_proto::Pins { any_of: to.to_vec(), prefer: false })?;
-        }
+        bounds::check_places(to)?;
         let mut ids = Vec::with_capacity(keys.len());
         for key in keys {
             let unknown = || Refusal::UnknownKey { key: key.to_string() };
@@ -186,9 +184,9 @@ impl Scheduler {
             return;
         }
         let copies = wanted.copies as usize;
-        let holders = self.calls[id].holders();
-        let holders: Vec<_> =
-            holders.iter().copied().filter(|holder| self.workers.of(*holder).is_some()).collect();
+        let holders = self.calls[id].holders().iter().copied();
+        let holders: BTreeSet<_> =
+            holders.filter(|holder| self.workers.of(*holder).is_some()).collect();
         let giving: BTreeSet<_> =
             self.replicas.coming_of(id).map(|(_, coming)| coming.from).collect();
         let coming = self.replicas.coming_of(id).count();
@@ -220,13 +218,11 @@ impl Scheduler {
 
     /// A worker has one of these names, if there are any.
     fn is_called(&self, worker: WorkerId, names: &[String]) -> bool {
-        let worker = self.workers.of(worker);
-        names.is_empty()
-            || worker.is_some_and(|worker| worker.names().any(|name| names.contains(name)))
+        self.workers.of(worker).is_some_and(|worker| worker.is_one_of(names))
     }
 
     /// The worker that may have another copy, with the fewest on their way and the fewest bytes.
-    fn taker_of(&self, id: CallId, holders: &[WorkerId]) -> Option<WorkerId> {
+    fn taker_of(&self, id: CallId, holders: &BTreeSet<WorkerId>) -> Option<WorkerId> {
         let wanted = self.replicas.wanted.get(&id)?;
         let size = self.calls[id].size();
         let may = |(other, worker): &(WorkerId, &Worker)| {
@@ -234,7 +230,7 @@ impl Scheduler {
                 && !wanted.failed.contains(other)
                 && !self.replicas.is_coming(id, *other)
                 && may_take(worker, size)
-                && self.is_called(*other, &wanted.to)
+                && worker.is_one_of(&wanted.to)
         };
         let takers = self.workers.iter().filter(may);
         let rank = |(other, worker): &(WorkerId, &Worker)| {
@@ -246,8 +242,9 @@ impl Scheduler {
     /// Has a worker fetch a copy.
     pub(crate) fn copy(&mut self, id: CallId, from: WorkerId, to: WorkerId, moves: Option<Asked>) {
         let call = &self.calls[id];
+        let others = self.nearest_first(call.holders(), to).into_iter();
         let mut holders = vec![from];
-        holders.extend(call.holders().iter().filter(|holder| **holder != from));
+        holders.extend(others.filter(|holder| *holder != from));
         let key = call.key;
         self.tell_peers(to, &holders);
         self.send_worker(to, ToWorker::Acquire(vec![(key, holders)]));
@@ -323,7 +320,7 @@ impl Scheduler {
             .iter()
             .map(|holder| match self.workers.of(*holder) {
                 Some(worker) => {
-                    let called = self.is_called(*holder, to);
+                    let called = worker.is_one_of(to);
                     (false, !called, worker.paused, worker.held_bytes, *holder)
                 }
                 // Its loss is about to be dealt with.

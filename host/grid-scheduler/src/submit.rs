@@ -13,7 +13,6 @@ use smallvec::SmallVec;
 
 use crate::admission;
 use crate::call::{Argument, Call, CallId, Needs, State, Wishes};
-use crate::dependents::Dependents;
 use crate::machine::Scheduler;
 use crate::mutation::Mutation;
 use crate::sessions::nested;
@@ -280,20 +279,11 @@ impl Scheduler {
         dependencies.extend(instance.actor());
         let retries = spec.options.retries.unwrap_or(self.tasks.of(task).retries);
         let id = self.calls.insert(Call {
-            key: spec.key,
-            task,
-            priority,
             args,
             dependencies: dependencies.clone(),
-            dependents: Dependents::default(),
-            active_dependents: 0,
-            staged: 0,
-            clients: SmallVec::new(),
-            kept: 0,
-            detached: false,
             attempt: self.fences.first(&spec.key),
             wishes: wishes(spec.options, retries),
-            state: State::Released,
+            ..Call::new(spec.key, task, priority)
         });
         self.actors.on_created(id, instance, client);
         self.counts.change(task, None, Some(&State::Released));

@@ -172,7 +172,12 @@ impl Worker {
     }
 
     pub(crate) fn has_a_name_of(&self, needs: &Needs) -> bool {
-        needs.any_of.is_empty() || needs.any_of.iter().any(|name| self.is_called(name))
+        self.is_one_of(&needs.any_of)
+    }
+
+    /// It has one of these names, if there are any.
+    pub(crate) fn is_one_of(&self, names: &[String]) -> bool {
+        names.is_empty() || names.iter().any(|name| self.is_called(name))
     }
 
     /// It offers that much, whoever has it now.

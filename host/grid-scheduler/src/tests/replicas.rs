@@ -266,3 +266,37 @@ fn a_rebalance_leaves_alone_what_is_not_meant_and_what_cannot_be_had() {
 fn answer_of(out: &Out) -> bool {
     matches!(answer(out), Some(Answer::Rebalanced { objects: 0, .. }))
 }
+
+#[test]
+fn what_looks_at_all_workers_is_done_a_few_times_a_turn() {
+    const WORKERS: u32 = 1_100;
+    let mut grid = Grid::new();
+    grid.worker(10, 1);
+    let calls: Vec<_> = (1..=40).map(|n| call(n, &[])).collect();
+    let keys: Vec<_> = (1..=40).map(key).collect();
+    grid.submit(ANN, &calls, &keys);
+    for n in 1..=40 {
+        grid.finish(10, n, 0, 1_000);
+    }
+    for id in 11..10 + WORKERS {
+        let registration = grid.registration(id, &format!("w{id}"), id, 1);
+        grid.machine.handle(grid.now, Event::WorkerConnected(WorkerId(id), registration));
+    }
+    grid.settle();
+    let numbers: Vec<_> = (1..=40).collect();
+    grid.machine.handle(grid.now, Event::Client(ANN, replicate(&numbers, 2, &[])));
+    let mut turns = 0;
+    let mut copies = 0;
+    while grid.machine.has_leftovers() {
+        grid.machine.flush(grid.now);
+        let out = Out(std::iter::from_fn(|| grid.machine.poll_action()).collect());
+        let begun = acquired(&out).len();
+        assert!(begun <= 3, "{begun} objects looked at in one turn");
+        copies += begun;
+        turns += 1;
+        assert!(turns < 1_000, "it does not end");
+    }
+    assert_eq!(copies, 40);
+    // Nor does that keep the calls of others: they start in between.
+    assert!(grid.submit(ANN, &[call(50, &[])], &[key(50)]).placed().len() == 1);
+}
