@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use grid_proto::data::Scattering;
 use grid_proto::message::{FromClient, FromWorker, Outcome, Registration, Submission};
 use grid_proto::{
-    Arg, Attempt, CallSpec, Failure, FailureKind, Key, Pins, RequestId, Spent, WorkerId,
+    Arg, Attempt, CallSpec, Failure, FailureKind, Key, ObjectMeta, Pins, RequestId, Spent, WorkerId,
 };
 use grid_scheduler::Event;
 
@@ -13,10 +14,13 @@ use crate::machine::{CLIENT, Drive, Graph, key, meta, registration, submit_piece
 use crate::report;
 
 const CALLS: u32 = 1_000_000;
+const WORKERS: u32 = 1_000;
 const WORKER: WorkerId = WorkerId(0);
 const OTHER: WorkerId = WorkerId(1);
 
 pub(crate) fn run() {
+    // Before others, whose memory the allocator gives back in the midst of what comes after them.
+    data();
     readers();
     failures();
     held();
@@ -111,6 +115,49 @@ fn homeless() {
         let may = Registration { labels: vec!["label 0".to_owned()], ..registration(1) };
         let joins = Event::WorkerConnected(OTHER, may);
         told(&format!("a worker comes that helps, {labels}"), longest(&mut drive, joins));
+    }
+}
+
+/// A thousand workers: values are brought to all of them, one of them is copied to all, and what one
+/// worker has is spread over all.
+fn data() {
+    let mut drive = Drive::new(WORKERS);
+    let item = |number: u32| {
+        let mut hash = [0; 32];
+        hash[..4].copy_from_slice(&number.to_le_bytes());
+        let meta = ObjectMeta { size: 1_000, hash, ..meta() };
+        (Key::of_data(&meta), meta)
+    };
+    let items: Vec<_> = (0..1_000).map(item).collect();
+    let scatter = |items: Vec<_>, to: Vec<String>, number| {
+        let request = RequestId(number);
+        let failed = Vec::new();
+        Event::Client(CLIENT, FromClient::Scatter(Scattering { request, items, to, failed }))
+    };
+    let took = longest(&mut drive, scatter(items.clone(), Vec::new(), 10));
+    told("1,000 values for 1,000 workers", took);
+    let name = registration(0).name;
+    let keys: Vec<_> = (1_000..2_000).map(item).collect();
+    let took = longest(&mut drive, scatter(keys.clone(), vec![name], 11));
+    told("1,000 values for one of them", took);
+    let holds = FromWorker::Holds(keys.iter().map(|(key, _)| *key).collect());
+    longest(&mut drive, Event::Worker(WORKER, holds));
+    let (request, to) = (RequestId(12), Vec::new());
+    let all = FromClient::Replicate { request, keys: vec![keys[0].0], copies: u32::MAX, to };
+    let begun = longest(&mut drive, Event::Client(CLIENT, all));
+    told("a copy for each of 1,000 workers", begun.max(acquire(&mut drive)));
+    let (request, to) = (RequestId(13), Vec::new());
+    let spread = FromClient::Rebalance { request, keys: Vec::new(), to };
+    let begun = longest(&mut drive, Event::Client(CLIENT, spread));
+    told("what one of 1,000 workers has is spread", begun.max(acquire(&mut drive)));
+}
+
+/// All copies that workers shall have arrive, until there are no more; the longest turn.
+fn acquire(drive: &mut Drive) -> Duration {
+    let mut most = Duration::ZERO;
+    loop {
+        let Some((worker, key)) = drive.acquired.pop() else { return most };
+        most = most.max(longest(drive, Event::Worker(worker, FromWorker::Holds(vec![key]))));
     }
 }
 

@@ -159,6 +159,7 @@ pub(crate) struct Drive {
     now: u64,
     pub(crate) running: VecDeque<(WorkerId, Key, Attempt)>,
     ready: Vec<Key>,
+    pub(crate) acquired: Vec<(WorkerId, Key)>,
     pub(crate) turn_max: Duration,
 }
 
@@ -186,6 +187,7 @@ impl Drive {
             now: 1,
             running: VecDeque::new(),
             ready: Vec::new(),
+            acquired: Vec::new(),
             turn_max: Duration::ZERO,
         };
         for worker in 0..workers {
@@ -258,6 +260,9 @@ impl Drive {
                 Action::ToWorker(worker, ToWorker::Run(assignments)) => {
                     let begun = assignments.into_iter().map(|run| (worker, run.key, run.attempt));
                     self.running.extend(begun);
+                }
+                Action::ToWorker(worker, ToWorker::Acquire(copies)) => {
+                    self.acquired.extend(copies.into_iter().map(|(key, _)| (worker, key)));
                 }
                 Action::ToClient(_, ToClient::Ready { key, .. }) => self.ready.push(key),
                 _ => {}
