@@ -5294,6 +5294,292 @@ pub mod grid {
                 }
             }
         }
+        /// Values that outlive the call on the worker where it ran, for what is costly to make: a parsed
+        /// table, a model, a compiled pattern. They belong to the bundle, by its hash: no other bundle sees
+        /// them, another version of the same one neither, and calls of all who use the bundle share them.
+        ///
+        /// It is a cache: a value may be gone at any time, because the worker needs its memory, because the
+        /// bundle has put more than it may, least recently used first, or because the worker started anew.
+        /// Another worker has values of its own. So nothing that a result depends on should be only here.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod worker_local {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            /// Why a value is not kept.
+            #[derive(Clone)]
+            pub enum Error {
+                /// The key or the value is larger than this worker keeps.
+                OverLimit(_rt::String),
+                /// There is no such memory here, for instance while a bundle is described.
+                Unavailable(_rt::String),
+            }
+            impl ::core::fmt::Debug for Error {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        Error::OverLimit(e) => {
+                            f.debug_tuple("Error::OverLimit").field(e).finish()
+                        }
+                        Error::Unavailable(e) => {
+                            f.debug_tuple("Error::Unavailable").field(e).finish()
+                        }
+                    }
+                }
+            }
+            impl ::core::fmt::Display for Error {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for Error {}
+            #[allow(unused_unsafe, clippy::all)]
+            /// The value under this key, if there is one.
+            #[allow(async_fn_in_trait)]
+            pub fn get(key: &str) -> ::core::option::Option<_rt::Vec<u8>> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 3 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 3
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/worker-local@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "get"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result7 = match l3 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l4 = *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l5 = *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len6 = l5;
+                                <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(_rt::Vec::from_raw_parts(l4.cast(), len6, len6))
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result7
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Keeps the value unless there is one already; then it gives that. A key has at most 512 bytes;
+            /// the worker's operator decides what a value may have, 64 MiB where memory is ample.
+            #[allow(async_fn_in_trait)]
+            pub fn put_if_absent(
+                key: &str,
+                bytes: &[u8],
+            ) -> ::core::result::Result<::core::option::Option<_rt::Vec<u8>>, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = bytes;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/worker-local@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "put-if-absent"]
+                        fn wit_import3(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import3(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1, ptr2);
+                    let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                    let result17 = match l4 {
+                        0 => {
+                            let e = {
+                                let l5 = i32::from(
+                                    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                match l5 {
+                                    0 => None,
+                                    1 => {
+                                        let e = {
+                                            let l6 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l7 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len8 = l7;
+                                            <_ as From<
+                                                _rt::Vec<_>,
+                                            >>::from(_rt::Vec::from_raw_parts(l6.cast(), len8, len8))
+                                        };
+                                        Some(e)
+                                    }
+                                    _ => _rt::invalid_enum_discriminant(),
+                                }
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l9 = i32::from(
+                                    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                let v16 = match l9 {
+                                    0 => {
+                                        let e16 = {
+                                            let l10 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l11 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len12 = l11;
+                                            let bytes12 = _rt::Vec::from_raw_parts(
+                                                l10.cast(),
+                                                len12,
+                                                len12,
+                                            );
+                                            _rt::string_lift(bytes12)
+                                        };
+                                        Error::OverLimit(e16)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                        let e16 = {
+                                            let l13 = *ptr2
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l14 = *ptr2
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len15 = l14;
+                                            let bytes15 = _rt::Vec::from_raw_parts(
+                                                l13.cast(),
+                                                len15,
+                                                len15,
+                                            );
+                                            _rt::string_lift(bytes15)
+                                        };
+                                        Error::Unavailable(e16)
+                                    }
+                                };
+                                v16
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result17
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Takes the value away, and gives it.
+            #[allow(async_fn_in_trait)]
+            pub fn take(key: &str) -> ::core::option::Option<_rt::Vec<u8>> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 3 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 3
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/worker-local@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "take"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result7 = match l3 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l4 = *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l5 = *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len6 = l5;
+                                <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(_rt::Vec::from_raw_parts(l4.cast(), len6, len6))
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result7
+                }
+            }
+        }
     }
 }
 #[rustfmt::skip]
@@ -6416,9 +6702,96 @@ macro_rules! __export_task_impl {
         = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:grid:task@0.1.0:task:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 2943] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3096] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x84\x16\x01A\x02\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x9d\x17\x01A\x02\x01\
+A\x13\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
+\0\0\x01@\0\0\x01\x04\0\x07current\x01\x02\x01@\0\0w\x04\0\x0cremaining-ms\x01\x03\
+\x03\0\x17grid:task/context@0.1.0\x05\0\x01B\x05\x01m\x03\x07msgpack\x03raw\x05a\
+rrow\x04\0\x05codec\x03\0\0\x01p}\x01r\x02\x05codec\x01\x05bytes\x02\x04\0\x05va\
+lue\x03\0\x03\x03\0\x15grid:task/types@0.1.0\x05\x01\x02\x03\0\x01\x05value\x01B\
+8\x02\x03\x02\x01\x02\x04\0\x05value\x03\0\0\x01s\x04\0\x03key\x03\0\x02\x01q\x02\
+\x05value\x01\x01\0\x04call\x01\x03\0\x04\0\x04item\x03\0\x04\x01q\x04\x07refuse\
+d\x01s\0\x09timed-out\0\0\x0aover-limit\x01s\0\x0bunavailable\x01s\0\x04\0\x05er\
+ror\x03\0\x06\x01w\x04\0\x05lease\x03\0\x08\x01j\0\x01\x07\x01@\x02\x04names\x04\
+item\x05\0\x0a\x04\0\x0cvariable-set\x01\x0b\x01kw\x01j\x01\x05\x01\x07\x01@\x02\
+\x04names\x07wait-ms\x0c\0\x0d\x04\0\x0cvariable-get\x01\x0e\x01@\x01\x04names\0\
+\x0a\x04\0\x0fvariable-delete\x01\x0f\x01@\x04\x04names\x09items-maxy\x04item\x05\
+\x07wait-ms\x0c\0\x0a\x04\0\x09queue-put\x01\x10\x01p\x05\x01j\x01\x11\x01\x07\x01\
+@\x04\x04names\x09items-maxy\x09count-maxy\x07wait-ms\x0c\0\x12\x04\0\x09queue-g\
+et\x01\x13\x01j\x01w\x01\x07\x01@\x01\x04names\0\x14\x04\0\x0aqueue-size\x01\x15\
+\x04\0\x0cqueue-delete\x01\x0f\x01j\x01\x09\x01\x07\x01@\x02\x04names\x07wait-ms\
+\x0c\0\x16\x04\0\x0clock-acquire\x01\x17\x01@\x03\x04names\x0aleases-maxy\x07wai\
+t-ms\x0c\0\x16\x04\0\x11semaphore-acquire\x01\x18\x01@\x01\x05lease\x09\x01\0\x04\
+\0\x07release\x01\x19\x04\0\x09event-set\x01\x0f\x04\0\x0bevent-clear\x01\x0f\x01\
+@\x02\x04names\x07wait-ms\x0c\0\x0a\x04\0\x0aevent-wait\x01\x1a\x01j\x01\x7f\x01\
+\x07\x01@\x01\x04names\0\x1b\x04\0\x0cevent-is-set\x01\x1c\x01@\x02\x04names\x07\
+message\x01\0\x0a\x04\0\x0dtopic-publish\x01\x1d\x01p\x03\x01@\x03\x04names\x04k\
+eys\x1e\x07replace\x7f\0\x0a\x04\0\x0fdataset-publish\x01\x1f\x01j\x01\x1e\x01\x07\
+\x01@\x01\x04names\0\x20\x04\0\x0bdataset-get\x01!\x01ps\x01j\x01\"\x01\x07\x01@\
+\0\0#\x04\0\x0cdataset-list\x01$\x04\0\x11dataset-unpublish\x01\x0f\x03\0\x1cgri\
+d:task/coordination@0.1.0\x05\x03\x01B\x02\x01@\x04\x07messages\x04files\x04line\
+y\x06columny\x01\0\x04\0\x08panicked\x01\0\x03\0\x1bgrid:task/diagnostics@0.1.0\x05\
+\x04\x01B$\x02\x03\x02\x01\x02\x04\0\x05value\x03\0\0\x01s\x04\0\x03key\x03\0\x02\
+\x01q\x03\x05value\x01\x01\0\x03key\x01\x03\0\x04call\x01y\0\x04\0\x08argument\x03\
+\0\x04\x01ks\x01p\x05\x01ky\x01kw\x01r\x08\x06bundle\x06\x04tasks\x09arguments\x07\
+\x04pure\x7f\x07retries\x08\x0cmemory-bytes\x09\x0atimeout-ms\x09\x08priorityz\x04\
+\0\x04call\x03\0\x0a\x01ps\x01r\x04\x04kinds\x07messages\x06causes\x0c\x04tasks\x04\
+\0\x07failure\x03\0\x0d\x01q\x04\x06failed\x01\x0e\0\x07refused\x01s\0\x0aover-l\
+imit\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\x03\0\x0f\x01p\x0b\x01py\x01p\x03\
+\x01j\x01\x13\x01\x10\x01@\x02\x05calls\x11\x06wanted\x12\0\x14\x04\0\x06submit\x01\
+\x15\x01j\0\x01\x10\x01@\x01\x04keys\x13\0\x16\x04\0\x08wait-all\x01\x17\x01j\x01\
+y\x01\x10\x01@\x01\x04keys\x13\0\x18\x04\0\x08wait-any\x01\x19\x01j\x01\x01\x01\x10\
+\x01@\x01\x03key\x03\0\x1a\x04\0\x05fetch\x01\x1b\x01@\x01\x04keys\x13\x01\0\x04\
+\0\x07release\x01\x1c\x01@\0\x01\0\x04\0\x0areschedule\x01\x1d\x03\0\x14grid:tas\
+k/grid@0.1.0\x05\x05\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05\
+level\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\
+\x13grid:task/log@0.1.0\x05\x06\x01B*\x01m\x08\x09not-found\x06denied\x0bcredent\
+ials\x07changed\x06exists\x0bunavailable\x0aover-limit\x05other\x04\0\x0aerror-k\
+ind\x03\0\0\x01kw\x01r\x04\x04kind\x01\x03urls\x06offset\x02\x07messages\x04\0\x05\
+error\x03\0\x03\x01r\x03\x03urls\x04sizew\x0bmodified-msw\x04\0\x05entry\x03\0\x05\
+\x04\0\x06object\x03\x01\x04\0\x07listing\x03\x01\x04\0\x06writer\x03\x01\x01h\x07\
+\x01@\x01\x04self\x0a\0\x06\x04\0\x17[method]object.describe\x01\x0b\x01p}\x01j\x01\
+\x0c\x01\x04\x01@\x03\x04self\x0a\x06offsetw\x06lengthy\0\x0d\x04\0\x13[method]o\
+bject.read\x01\x0e\x01h\x08\x01p\x06\x01j\x01\x10\x01\x04\x01@\x01\x04self\x0f\0\
+\x11\x04\0\x14[method]listing.next\x01\x12\x01h\x09\x01j\0\x01\x04\x01@\x02\x04s\
+elf\x13\x05bytes\x0c\0\x14\x04\0\x14[method]writer.write\x01\x15\x01@\x01\x04sel\
+f\x13\0\x14\x04\0\x15[method]writer.finish\x01\x16\x01i\x07\x01j\x01\x17\x01\x04\
+\x01@\x01\x03urls\0\x18\x04\0\x04open\x01\x19\x01i\x08\x01j\x01\x1a\x01\x04\x01@\
+\x01\x03urls\0\x1b\x04\0\x04list\x01\x1c\x01@\x03\x03urls\x05bytes\x0c\x09if-abs\
+ent\x7f\0\x14\x04\0\x03put\x01\x1d\x01i\x09\x01j\x01\x1e\x01\x04\x01@\x02\x03url\
+s\x09if-absent\x7f\0\x1f\x04\0\x06create\x01\x20\x03\0\x15grid:task/store@0.1.0\x05\
+\x07\x01B\x0a\x01q\x02\x0aover-limit\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\
+\x03\0\0\x01p}\x01k\x02\x01@\x01\x03keys\0\x03\x04\0\x03get\x01\x04\x01j\x01\x03\
+\x01\x01\x01@\x02\x03keys\x05bytes\x02\0\x05\x04\0\x0dput-if-absent\x01\x06\x04\0\
+\x04take\x01\x04\x03\0\x1cgrid:task/worker-local@0.1.0\x05\x08\x01B\x1a\x02\x03\x02\
+\x01\x02\x04\0\x05value\x03\0\0\x01r\x02\x04names\x05shapes\x04\0\x09parameter\x03\
+\0\x02\x01kw\x01r\x02\x0cmemory-bytes\x04\x0atimeout-ms\x04\x04\0\x06limits\x03\0\
+\x05\x01p\x03\x01ps\x01r\x09\x04names\x03docs\x0aparameters\x07\x06outputs\x04pu\
+re\x7f\x07retriesy\x06limits\x06\x05reads\x08\x06writes\x08\x04\0\x04task\x03\0\x09\
+\x01p\x0a\x01r\x04\x04names\x07versions\x03sdks\x05tasks\x0b\x04\0\x06bundle\x03\
+\0\x0c\x01r\x02\x07messages\x06causes\x08\x04\0\x0auser-error\x03\0\x0e\x01r\x03\
+\x05indexy\x09parameters\x07messages\x04\0\x0cbad-argument\x03\0\x10\x01q\x04\x04\
+user\x01\x0f\0\x0cbad-argument\x01\x11\0\x0bwrong-arity\x01y\0\x0cunknown-task\0\
+\0\x04\0\x07failure\x03\0\x12\x01@\0\0\x0d\x04\0\x08describe\x01\x14\x01p\x01\x01\
+j\x01\x01\x01\x13\x01@\x02\x04tasky\x09arguments\x15\0\x16\x04\0\x03run\x01\x17\x04\
+\0\x15grid:task/tasks@0.1.0\x05\x09\x04\0\x14grid:task/task@0.1.0\x04\0\x0b\x0a\x01\
+\0\x04task\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070\
+.262.0\x10wit-bindgen-rust\x060.63.0";
+        };
+    };
+}
+#[doc(inline)]
+pub use __export_task_impl as __export_tasks;
+#[rustfmt::skip]
+#[cfg(target_arch = "wasm32")]
+#[unsafe(
+    link_section = "component-type:wit-bindgen:0.63.0:grid:task@0.1.0:task-with-all-of-its-exports-removed:encoded world"
+)]
+#[doc(hidden)]
+#[allow(clippy::octal_escapes)]
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2696] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xed\x13\x01A\x02\x01\
 A\x11\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
 \0\0\x01@\0\0\x01\x04\0\x07current\x01\x02\x01@\0\0w\x04\0\x0cremaining-ms\x01\x03\
 \x03\0\x17grid:task/context@0.1.0\x05\0\x01B\x05\x01m\x03\x07msgpack\x03raw\x05a\
@@ -6475,92 +6848,13 @@ f\x13\0\x14\x04\0\x15[method]writer.finish\x01\x16\x01i\x07\x01j\x01\x17\x01\x04
 \x01\x03urls\0\x1b\x04\0\x04list\x01\x1c\x01@\x03\x03urls\x05bytes\x0c\x09if-abs\
 ent\x7f\0\x14\x04\0\x03put\x01\x1d\x01i\x09\x01j\x01\x1e\x01\x04\x01@\x02\x03url\
 s\x09if-absent\x7f\0\x1f\x04\0\x06create\x01\x20\x03\0\x15grid:task/store@0.1.0\x05\
-\x07\x01B\x1a\x02\x03\x02\x01\x02\x04\0\x05value\x03\0\0\x01r\x02\x04names\x05sh\
-apes\x04\0\x09parameter\x03\0\x02\x01kw\x01r\x02\x0cmemory-bytes\x04\x0atimeout-\
-ms\x04\x04\0\x06limits\x03\0\x05\x01p\x03\x01ps\x01r\x09\x04names\x03docs\x0apar\
-ameters\x07\x06outputs\x04pure\x7f\x07retriesy\x06limits\x06\x05reads\x08\x06wri\
-tes\x08\x04\0\x04task\x03\0\x09\x01p\x0a\x01r\x04\x04names\x07versions\x03sdks\x05\
-tasks\x0b\x04\0\x06bundle\x03\0\x0c\x01r\x02\x07messages\x06causes\x08\x04\0\x0a\
-user-error\x03\0\x0e\x01r\x03\x05indexy\x09parameters\x07messages\x04\0\x0cbad-a\
-rgument\x03\0\x10\x01q\x04\x04user\x01\x0f\0\x0cbad-argument\x01\x11\0\x0bwrong-\
-arity\x01y\0\x0cunknown-task\0\0\x04\0\x07failure\x03\0\x12\x01@\0\0\x0d\x04\0\x08\
-describe\x01\x14\x01p\x01\x01j\x01\x01\x01\x13\x01@\x02\x04tasky\x09arguments\x15\
-\0\x16\x04\0\x03run\x01\x17\x04\0\x15grid:task/tasks@0.1.0\x05\x08\x04\0\x14grid\
-:task/task@0.1.0\x04\0\x0b\x0a\x01\0\x04task\x03\0\0\0G\x09producers\x01\x0cproc\
-essed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
-        };
-    };
-}
-#[doc(inline)]
-pub use __export_task_impl as __export_tasks;
-#[rustfmt::skip]
-#[cfg(target_arch = "wasm32")]
-#[unsafe(
-    link_section = "component-type:wit-bindgen:0.63.0:grid:task@0.1.0:task-with-all-of-its-exports-removed:encoded world"
-)]
-#[doc(hidden)]
-#[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2543] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd4\x12\x01A\x02\x01\
-A\x0f\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
-\0\0\x01@\0\0\x01\x04\0\x07current\x01\x02\x01@\0\0w\x04\0\x0cremaining-ms\x01\x03\
-\x03\0\x17grid:task/context@0.1.0\x05\0\x01B\x05\x01m\x03\x07msgpack\x03raw\x05a\
-rrow\x04\0\x05codec\x03\0\0\x01p}\x01r\x02\x05codec\x01\x05bytes\x02\x04\0\x05va\
-lue\x03\0\x03\x03\0\x15grid:task/types@0.1.0\x05\x01\x02\x03\0\x01\x05value\x01B\
-8\x02\x03\x02\x01\x02\x04\0\x05value\x03\0\0\x01s\x04\0\x03key\x03\0\x02\x01q\x02\
-\x05value\x01\x01\0\x04call\x01\x03\0\x04\0\x04item\x03\0\x04\x01q\x04\x07refuse\
-d\x01s\0\x09timed-out\0\0\x0aover-limit\x01s\0\x0bunavailable\x01s\0\x04\0\x05er\
-ror\x03\0\x06\x01w\x04\0\x05lease\x03\0\x08\x01j\0\x01\x07\x01@\x02\x04names\x04\
-item\x05\0\x0a\x04\0\x0cvariable-set\x01\x0b\x01kw\x01j\x01\x05\x01\x07\x01@\x02\
-\x04names\x07wait-ms\x0c\0\x0d\x04\0\x0cvariable-get\x01\x0e\x01@\x01\x04names\0\
-\x0a\x04\0\x0fvariable-delete\x01\x0f\x01@\x04\x04names\x09items-maxy\x04item\x05\
-\x07wait-ms\x0c\0\x0a\x04\0\x09queue-put\x01\x10\x01p\x05\x01j\x01\x11\x01\x07\x01\
-@\x04\x04names\x09items-maxy\x09count-maxy\x07wait-ms\x0c\0\x12\x04\0\x09queue-g\
-et\x01\x13\x01j\x01w\x01\x07\x01@\x01\x04names\0\x14\x04\0\x0aqueue-size\x01\x15\
-\x04\0\x0cqueue-delete\x01\x0f\x01j\x01\x09\x01\x07\x01@\x02\x04names\x07wait-ms\
-\x0c\0\x16\x04\0\x0clock-acquire\x01\x17\x01@\x03\x04names\x0aleases-maxy\x07wai\
-t-ms\x0c\0\x16\x04\0\x11semaphore-acquire\x01\x18\x01@\x01\x05lease\x09\x01\0\x04\
-\0\x07release\x01\x19\x04\0\x09event-set\x01\x0f\x04\0\x0bevent-clear\x01\x0f\x01\
-@\x02\x04names\x07wait-ms\x0c\0\x0a\x04\0\x0aevent-wait\x01\x1a\x01j\x01\x7f\x01\
-\x07\x01@\x01\x04names\0\x1b\x04\0\x0cevent-is-set\x01\x1c\x01@\x02\x04names\x07\
-message\x01\0\x0a\x04\0\x0dtopic-publish\x01\x1d\x01p\x03\x01@\x03\x04names\x04k\
-eys\x1e\x07replace\x7f\0\x0a\x04\0\x0fdataset-publish\x01\x1f\x01j\x01\x1e\x01\x07\
-\x01@\x01\x04names\0\x20\x04\0\x0bdataset-get\x01!\x01ps\x01j\x01\"\x01\x07\x01@\
-\0\0#\x04\0\x0cdataset-list\x01$\x04\0\x11dataset-unpublish\x01\x0f\x03\0\x1cgri\
-d:task/coordination@0.1.0\x05\x03\x01B\x02\x01@\x04\x07messages\x04files\x04line\
-y\x06columny\x01\0\x04\0\x08panicked\x01\0\x03\0\x1bgrid:task/diagnostics@0.1.0\x05\
-\x04\x01B$\x02\x03\x02\x01\x02\x04\0\x05value\x03\0\0\x01s\x04\0\x03key\x03\0\x02\
-\x01q\x03\x05value\x01\x01\0\x03key\x01\x03\0\x04call\x01y\0\x04\0\x08argument\x03\
-\0\x04\x01ks\x01p\x05\x01ky\x01kw\x01r\x08\x06bundle\x06\x04tasks\x09arguments\x07\
-\x04pure\x7f\x07retries\x08\x0cmemory-bytes\x09\x0atimeout-ms\x09\x08priorityz\x04\
-\0\x04call\x03\0\x0a\x01ps\x01r\x04\x04kinds\x07messages\x06causes\x0c\x04tasks\x04\
-\0\x07failure\x03\0\x0d\x01q\x04\x06failed\x01\x0e\0\x07refused\x01s\0\x0aover-l\
-imit\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\x03\0\x0f\x01p\x0b\x01py\x01p\x03\
-\x01j\x01\x13\x01\x10\x01@\x02\x05calls\x11\x06wanted\x12\0\x14\x04\0\x06submit\x01\
-\x15\x01j\0\x01\x10\x01@\x01\x04keys\x13\0\x16\x04\0\x08wait-all\x01\x17\x01j\x01\
-y\x01\x10\x01@\x01\x04keys\x13\0\x18\x04\0\x08wait-any\x01\x19\x01j\x01\x01\x01\x10\
-\x01@\x01\x03key\x03\0\x1a\x04\0\x05fetch\x01\x1b\x01@\x01\x04keys\x13\x01\0\x04\
-\0\x07release\x01\x1c\x01@\0\x01\0\x04\0\x0areschedule\x01\x1d\x03\0\x14grid:tas\
-k/grid@0.1.0\x05\x05\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05\
-level\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\
-\x13grid:task/log@0.1.0\x05\x06\x01B*\x01m\x08\x09not-found\x06denied\x0bcredent\
-ials\x07changed\x06exists\x0bunavailable\x0aover-limit\x05other\x04\0\x0aerror-k\
-ind\x03\0\0\x01kw\x01r\x04\x04kind\x01\x03urls\x06offset\x02\x07messages\x04\0\x05\
-error\x03\0\x03\x01r\x03\x03urls\x04sizew\x0bmodified-msw\x04\0\x05entry\x03\0\x05\
-\x04\0\x06object\x03\x01\x04\0\x07listing\x03\x01\x04\0\x06writer\x03\x01\x01h\x07\
-\x01@\x01\x04self\x0a\0\x06\x04\0\x17[method]object.describe\x01\x0b\x01p}\x01j\x01\
-\x0c\x01\x04\x01@\x03\x04self\x0a\x06offsetw\x06lengthy\0\x0d\x04\0\x13[method]o\
-bject.read\x01\x0e\x01h\x08\x01p\x06\x01j\x01\x10\x01\x04\x01@\x01\x04self\x0f\0\
-\x11\x04\0\x14[method]listing.next\x01\x12\x01h\x09\x01j\0\x01\x04\x01@\x02\x04s\
-elf\x13\x05bytes\x0c\0\x14\x04\0\x14[method]writer.write\x01\x15\x01@\x01\x04sel\
-f\x13\0\x14\x04\0\x15[method]writer.finish\x01\x16\x01i\x07\x01j\x01\x17\x01\x04\
-\x01@\x01\x03urls\0\x18\x04\0\x04open\x01\x19\x01i\x08\x01j\x01\x1a\x01\x04\x01@\
-\x01\x03urls\0\x1b\x04\0\x04list\x01\x1c\x01@\x03\x03urls\x05bytes\x0c\x09if-abs\
-ent\x7f\0\x14\x04\0\x03put\x01\x1d\x01i\x09\x01j\x01\x1e\x01\x04\x01@\x02\x03url\
-s\x09if-absent\x7f\0\x1f\x04\0\x06create\x01\x20\x03\0\x15grid:task/store@0.1.0\x05\
-\x07\x04\04grid:task/task-with-all-of-its-exports-removed@0.1.0\x04\0\x0b*\x01\0\
-$task-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-b\
-y\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+\x07\x01B\x0a\x01q\x02\x0aover-limit\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\
+\x03\0\0\x01p}\x01k\x02\x01@\x01\x03keys\0\x03\x04\0\x03get\x01\x04\x01j\x01\x03\
+\x01\x01\x01@\x02\x03keys\x05bytes\x02\0\x05\x04\0\x0dput-if-absent\x01\x06\x04\0\
+\x04take\x01\x04\x03\0\x1cgrid:task/worker-local@0.1.0\x05\x08\x04\04grid:task/t\
+ask-with-all-of-its-exports-removed@0.1.0\x04\0\x0b*\x01\0$task-with-all-of-its-\
+exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\
+\x070.262.0\x10wit-bindgen-rust\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

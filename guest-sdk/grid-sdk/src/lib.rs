@@ -46,6 +46,10 @@
 //! A task may read and write files and objects of S3 by URL: see [`store`]. With the feature `csv`, the
 //! module `partitions` cuts texts and tables into parts for many calls.
 //!
+//! # What stays on a worker
+//!
+//! What is costly to make need not be made by each call: see [`mod@worker_local`].
+//!
 //! # Invariants
 //!
 //! Nothing here reads a file, a clock or a random number, but for native waits with a time-out and native
@@ -75,11 +79,13 @@ pub mod partitions;
 pub mod store;
 mod task;
 mod value;
+pub mod worker_local;
 
 pub use call::{ArgNode, Call, CallNode, CallOptions, IntoArg};
 pub use grid_sdk_macros::task;
 pub use task::{Parameter, Task, TaskDescription};
 pub use value::{Codec, DecodeError, EncodeError, FromValue, IntoValue, Raw, Value};
+pub use worker_local::worker_local;
 
 /// Names the tasks of a bundle, once in a task crate: `grid_sdk::bundle!(add, greet);`.
 ///

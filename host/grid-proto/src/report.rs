@@ -68,6 +68,10 @@ pub struct MemoryUse {
     pub objects_bytes: u64,
     /// Linear memories and tables of sandboxes.
     pub sandboxes_bytes: u64,
+    /// Values that bundles keep on it beyond their calls.
+    pub local_values: u64,
+    /// Their bytes, with their keys and what keeping them costs.
+    pub local_bytes: u64,
     /// Objects that are in files.
     pub spilled: u64,
     /// Their bytes.

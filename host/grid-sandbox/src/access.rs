@@ -1,6 +1,8 @@
-//! What a running call may do with the grid. The sandbox knows no grid: whoever runs it hands one in.
+//! What a running call may do with the grid and with its worker. The sandbox knows neither: whoever
+//! runs it hands them in.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use grid_proto::coordination::{Coordinated, Operation};
 use grid_proto::{CallOptions, Failure, Key, LeaseId, Value};
@@ -68,4 +70,29 @@ pub trait GridAccess: Send + Sync {
 
     /// Gives a lease of this call back.
     fn end_lease(&self, lease: LeaseId);
+}
+
+/// Bytes of a value that stays on a worker; copied once, into the guest.
+pub type LocalBytes = Arc<Vec<u8>>;
+
+/// Why a value does not stay.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LocalError {
+    /// It is larger than this worker keeps; what the bound is.
+    OverLimit(String),
+}
+
+/// What the calls of one bundle keep on their worker. Nothing here waits for anybody: it is memory.
+pub trait LocalAccess: Send + Sync {
+    /// The value under this key.
+    fn get(&self, key: &str) -> Option<LocalBytes>;
+
+    /// Keeps a value unless there is one, which it gives then.
+    ///
+    /// # Errors
+    /// It is larger than what is kept here.
+    fn put_if_absent(&self, key: &str, bytes: Vec<u8>) -> Result<Option<LocalBytes>, LocalError>;
+
+    /// Takes the value away.
+    fn take(&self, key: &str) -> Option<LocalBytes>;
 }

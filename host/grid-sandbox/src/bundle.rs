@@ -13,7 +13,7 @@ use crate::symbols::Symbols;
 
 /// What a bundle may import: an interface, or all interfaces of a package, each with the versions
 /// that are served. Sockets and HTTP are missing on purpose.
-pub const IMPORTS_ALLOWED: [&str; 12] = [
+pub const IMPORTS_ALLOWED: [&str; 13] = [
     "grid:task/context@0.1",
     "grid:task/coordination@0.1",
     "grid:task/diagnostics@0.1",
@@ -21,6 +21,7 @@ pub const IMPORTS_ALLOWED: [&str; 12] = [
     "grid:task/log@0.1",
     "grid:task/store@0.1",
     "grid:task/types@0.1",
+    "grid:task/worker-local@0.1",
     "wasi:cli/*@0.2",
     "wasi:clocks/*@0.2",
     "wasi:filesystem/*@0.2",
@@ -63,6 +64,12 @@ impl Bundle {
         const SPOKEN_TO: [&str; 2] = ["grid:task/grid@", "grid:task/coordination@"];
         let speaks = |import: &String| SPOKEN_TO.iter().any(|grid| import.starts_with(grid));
         self.imports.iter().any(speaks)
+    }
+
+    /// Whether its calls may keep values on their worker.
+    #[must_use]
+    pub fn uses_local(&self) -> bool {
+        self.imports.iter().any(|import| import.starts_with("grid:task/worker-local@"))
     }
 
     /// Whether its calls may use stores outside of the grid.

@@ -8,7 +8,7 @@ use grid_proto::{Attempt, Codec, Failure, FailureKind, Key, Limits, Spent, TrapK
 use wasmtime::component::Instance;
 use wasmtime::{Store, UpdateDeadline};
 
-use crate::access::GridAccess;
+use crate::access::{GridAccess, LocalAccess};
 use crate::actor::{Actor, Kept};
 use crate::bundle::Bundle;
 use crate::config;
@@ -64,6 +64,8 @@ pub struct CallRequest<'a> {
     pub cancel: CancelToken,
     /// The grid, for calls of bundles that use it; without it they are told that there is none.
     pub grid: Option<Arc<dyn GridAccess>>,
+    /// What its bundle keeps on this worker, for bundles that use it.
+    pub local: Option<Arc<dyn LocalAccess>>,
 }
 
 /// How a call ended.
@@ -223,6 +225,7 @@ fn attempt(
 /// What a call may ask of others.
 fn begin(state: &mut CallState, engine: &Engine, request: &CallRequest<'_>) {
     state.grid.clone_from(&request.grid);
+    state.local.clone_from(&request.local);
     let stores = engine.stores().filter(|_| request.bundle.uses_stores());
     state.stores =
         stores.map(|stores| stores.for_call(request.bundle_name, request.reads, request.writes));
@@ -269,7 +272,7 @@ fn run_task(
     };
     let state = sandbox.store.data_mut();
     // They belong to the call.
-    (state.grid, state.stores) = (None, None);
+    (state.grid, state.local, state.stores) = (None, None, None);
     let (peak_memory_bytes, waited) = (state.memory.peak_bytes(), state.stop.waited());
     let attempted = Attempted { outcome, peak_memory_bytes, waited };
     (attempted, instance.map(|instance| (sandbox, instance)))

@@ -6,6 +6,7 @@ mod diagnostics;
 mod grid;
 mod log;
 mod store;
+mod worker_local;
 
 use wasmtime::component::Linker;
 
@@ -20,5 +21,6 @@ pub(crate) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     diagnostics::link(linker)?;
     grid::link(linker)?;
     log::link(linker)?;
-    store::link(linker)
+    store::link(linker)?;
+    worker_local::link(linker)
 }

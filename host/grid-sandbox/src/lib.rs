@@ -50,7 +50,9 @@ mod trace;
 mod tuning;
 mod wasi;
 
-pub use access::{Answer, GridAccess, GridError, NestedArg, NestedCall};
+pub use access::{
+    Answer, GridAccess, GridError, LocalAccess, LocalBytes, LocalError, NestedArg, NestedCall,
+};
 pub use actor::Actor;
 pub use bundle::{Bundle, IMPORTS_ALLOWED};
 pub use call::{Argument, CallInfo, CallReport, CallRequest};

@@ -6,7 +6,7 @@ use grid_proto::outside::StoreAccess;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::access::GridAccess;
+use crate::access::{GridAccess, LocalAccess};
 use crate::call::CallInfo;
 use crate::config;
 use crate::limiter::MemoryLimiter;
@@ -32,6 +32,8 @@ pub(crate) struct CallState {
     pub(crate) panic: Option<Panic>,
     pub(crate) table: ResourceTable,
     pub(crate) grid: Option<Arc<dyn GridAccess>>,
+    /// What its bundle keeps on this worker.
+    pub(crate) local: Option<Arc<dyn LocalAccess>>,
     /// Stores outside of the grid, as this call may use them.
     pub(crate) stores: Option<Arc<dyn StoreAccess>>,
     /// Listings and writers that are open.
@@ -58,6 +60,7 @@ impl CallState {
             panic: None,
             table,
             grid: None,
+            local: None,
             stores: None,
             store_works: 0,
             wasi,

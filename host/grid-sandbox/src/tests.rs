@@ -5,6 +5,7 @@ mod faults;
 mod guest;
 mod limits;
 mod loading;
+mod local;
 mod sharing;
 mod stores;
 mod world;
@@ -52,6 +53,7 @@ fn request(bundle: &Bundle) -> CallRequest<'_> {
         writes: &[],
         cancel: CancelToken::new(),
         grid: None,
+        local: None,
     }
 }
 

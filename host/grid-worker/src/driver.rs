@@ -1,5 +1,7 @@
 //! The driver: one loop that feeds the agent and carries out what it wants.
 
+mod memory;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -8,7 +10,6 @@ use std::time::Duration;
 use grid_net::{Backoff, Connection, Endpoint, Inbox, Kind, NetError, Outbox, channel};
 use grid_proto::limits::INLINE_RESULT_BYTES_MAX;
 use grid_proto::message::{FromWorker, OUTPUT_TOLD_BYTES_MAX, Outcome, Registration, ToWorker};
-use grid_proto::report::MemoryUse;
 use grid_proto::{
     Attempt, BundleDescription, BundleHash, Failure, FailureKind, Instance, Key, Value,
 };
@@ -22,7 +23,8 @@ use crate::bundles::{self, Loaded};
 use crate::config::WorkerConfig;
 use crate::error::WorkerError;
 use crate::incoming::{Arrived, Incoming};
-use crate::memory::{Held, MemoryWatch, Orders};
+use crate::local::{LocalBounds, Locals};
+use crate::memory::MemoryWatch;
 use crate::peers::{Fetched, Peers};
 use crate::process;
 use crate::serve::{Serving, serve};
@@ -58,6 +60,7 @@ pub struct Worker {
     engine: Engine,
     store: Store,
     memory: MemoryWatch,
+    locals: Locals,
     incoming: Incoming,
     agent: Agent,
     slots: Slots,
@@ -122,6 +125,7 @@ impl Worker {
             agent: Agent::new(config.slots, waiting_max),
             peers: Peers::new(endpoint.clone(), incoming.clone()),
             memory: MemoryWatch::new(config.memory.clone()),
+            locals: Locals::new(LocalBounds::of_limit(config.memory.limit_bytes)),
             incoming,
             config,
             endpoint,
@@ -333,50 +337,6 @@ impl Worker {
         );
     }
 
-    fn memory_use(&self) -> MemoryUse {
-        let usage = self.store.usage();
-        MemoryUse {
-            objects_bytes: usage.memory_bytes,
-            sandboxes_bytes: self.engine.memory_bytes(),
-            spilled: usage.spilled,
-            spilled_bytes: usage.spilled_bytes,
-        }
-    }
-
-    /// Sends to disk what memory has no room for, and takes no calls while that is not enough.
-    fn look_at_memory(&mut self) {
-        let MemoryUse { objects_bytes, sandboxes_bytes, .. } = self.memory_use();
-        self.store.count_others(sandboxes_bytes);
-        let counted = objects_bytes.saturating_add(sandboxes_bytes);
-        let Orders { press_bytes, paused } =
-            self.memory.look(Held { counted, process: process::resident_bytes() });
-        if press_bytes > 0 {
-            self.store.press(press_bytes);
-        }
-        if paused != self.agent.is_paused() {
-            let limit = self.config.memory.limit_bytes;
-            tracing::warn!(paused, counted, limit, "memory is nearly full, or no longer");
-        }
-        self.agent.on_paused(paused);
-    }
-
-    /// A process that holds more than it may before it has done anything would pause for ever.
-    fn warn_of_small_limit(&self) {
-        let (resident, mark) = (
-            process::resident_bytes(),
-            self.config.memory.bytes_at(self.config.memory.marks.pause),
-        );
-        if self.config.memory.watch_process && resident > mark {
-            let limit = self.config.memory.limit_bytes;
-            tracing::warn!(
-                limit,
-                resident,
-                "the memory limit is less than the process itself needs: it will run nothing; raise \
-                 `--memory-limit`"
-            );
-        }
-    }
-
     fn send(&self, link: &Link, message: FromWorker) {
         if let Err(error) = link.outbox.push(message) {
             // The link is over; the loop learns it from the inbox and connects anew.
@@ -399,7 +359,8 @@ impl Worker {
             Instance::Of(actor) => self.actors.remove(&actor),
             Instance::Fresh | Instance::Kept => None,
         };
-        self.slots.submit(Work { execution, bundle, limits, cancel, session, actor });
+        let local = bundle.uses_local().then(|| self.locals.of(bundle.hash()));
+        self.slots.submit(Work { execution, bundle, limits, cancel, session, local, actor });
     }
 
     fn on_done(&mut self, done: Done, link: &Link) {

@@ -22,6 +22,7 @@ mod config;
 mod driver;
 mod error;
 mod incoming;
+mod local;
 mod memory;
 mod peers;
 mod process;

@@ -102,6 +102,9 @@ pub(crate) struct Held {
 pub(crate) struct Orders {
     /// So many bytes shall go to disk though the counted ones may be few.
     pub(crate) press_bytes: u64,
+    /// So many bytes that can be made again shall be dropped: what bundles keep beyond their calls.
+    /// Not as soon as objects are spilled, or a worker that always spills would keep none.
+    pub(crate) evict_bytes: u64,
     pub(crate) paused: bool,
 }
 
@@ -128,7 +131,14 @@ impl MemoryWatch {
             true => process.saturating_sub(config.bytes_at(config.marks.target)),
             false => 0,
         };
-        Orders { press_bytes, paused: self.paused }
+        let evict_bytes = if self.paused {
+            u64::MAX
+        } else if most > config.bytes_at(config.marks.spill) {
+            most.saturating_sub(config.bytes_at(config.marks.target))
+        } else {
+            0
+        };
+        Orders { press_bytes, evict_bytes, paused: self.paused }
     }
 }
 
@@ -166,10 +176,18 @@ mod tests {
     }
 
     #[test]
+    fn what_can_be_made_again_goes_when_spilling_is_not_enough_and_all_of_it_in_a_pause() {
+        let mut watch = watch(limited());
+        let mut evict = |counted, process| watch.look(Held { counted, process }).evict_bytes;
+        assert_eq!([evict(700, 0), evict(701, 0), evict(100, 750)], [0, 101, 150]);
+        assert_eq!([evict(801, 0), evict(760, 0), evict(720, 0)], [u64::MAX, u64::MAX, 120]);
+    }
+
+    #[test]
     fn others_in_the_process_are_none_of_its_business() {
         let mut watch = MemoryWatch::new(limited());
         let orders = watch.look(Held { counted: 100, process: 5_000 });
-        assert_eq!(orders, Orders { press_bytes: 0, paused: false });
+        assert_eq!(orders, Orders { press_bytes: 0, evict_bytes: 0, paused: false });
     }
 
     #[test]
@@ -177,7 +195,7 @@ mod tests {
         let never = f64::INFINITY;
         let marks = Marks { target: never, spill: never, pause: never, terminate: never };
         let all = Held { counted: u64::MAX - 1, process: u64::MAX - 1 };
-        let none = Orders { press_bytes: 0, paused: false };
+        let none = Orders { press_bytes: 0, evict_bytes: 0, paused: false };
         assert_eq!(watch(MemoryConfig { marks, ..limited() }).look(all), none);
         assert_eq!(watch(MemoryConfig::unlimited()).look(all), none);
         assert_eq!(MemoryConfig { marks, ..limited() }.store().target_bytes, u64::MAX);

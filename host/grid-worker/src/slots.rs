@@ -13,12 +13,13 @@ use grid_proto::{
     Arg, Attempt, Failure, FailureKind, FailureSite, Instance, Key, Limits, Priority, Spent,
 };
 use grid_sandbox::{
-    Actor, Argument, Bundle, CallInfo, CallRequest, CancelToken, Engine, GridAccess,
+    Actor, Argument, Bundle, CallInfo, CallRequest, CancelToken, Engine, GridAccess, LocalAccess,
 };
 use grid_store::{LoadError, Object, Store};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::Execution;
+use crate::local::BundleLocals;
 use crate::session::Session;
 
 /// Stack of a slot's thread: the wasm stack and the host's frames above it.
@@ -34,6 +35,8 @@ pub(crate) struct Work {
     pub(crate) cancel: CancelToken,
     /// Its line to the scheduler, if its bundle uses one.
     pub(crate) session: Option<Arc<Session>>,
+    /// What its bundle keeps here, if it may keep something.
+    pub(crate) local: Option<Arc<BundleLocals>>,
     /// The actor whose method it is.
     pub(crate) actor: Option<Actor>,
 }
@@ -280,6 +283,7 @@ fn execute(shared: &Shared, mut work: Work) -> Done {
         })
         .collect();
     let grid = |session: &Arc<Session>| Arc::clone(session) as Arc<dyn GridAccess>;
+    let local = |local: &Arc<BundleLocals>| Arc::clone(local) as Arc<dyn LocalAccess>;
     let request = CallRequest {
         bundle: &work.bundle,
         bundle_name: &task.bundle_name,
@@ -296,6 +300,7 @@ fn execute(shared: &Shared, mut work: Work) -> Done {
         writes: &task.writes,
         cancel: work.cancel.clone(),
         grid: work.session.as_ref().map(grid),
+        local: work.local.as_ref().map(local),
     };
     let (report, actor) = match (*instance, actor) {
         (Instance::Fresh, _) => (shared.engine.run(&request), None),

@@ -97,6 +97,7 @@ fn call(engine: &Engine, bundle: &Arc<Bundle>, task: u32, args: &[Vec<u8>]) -> a
         writes: &[],
         cancel: CancelToken::new(),
         grid: None,
+        local: None,
     });
     Ok(rmp_serde::from_slice(&report.outcome?.bytes)?)
 }

@@ -56,6 +56,7 @@ fn calls(engine: &Engine, bundle: &Arc<Bundle>, task: u32) -> f64 {
             writes: &[],
             cancel: CancelToken::new(),
             grid: None,
+            local: None,
         });
         assert!(report.outcome.is_ok());
     }

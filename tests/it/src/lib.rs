@@ -30,6 +30,8 @@ mod graphs;
 #[cfg(test)]
 mod insight;
 #[cfg(test)]
+mod local;
+#[cfg(test)]
 mod loss;
 #[cfg(test)]
 mod memory;

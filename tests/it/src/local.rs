@@ -1,0 +1,149 @@
+//! What stays on a worker when a call has ended: values of its bundle.
+
+use grid_client::Client;
+use grid_embedded::{Embedded, EmbeddedConfig};
+use grid_proto::Arg;
+use grid_proto::report::{BundleInfo, WorkerInfo};
+use grid_worker::MemoryConfig;
+use keeping::*;
+use serde::de::DeserializeOwned;
+
+use crate::support::{Grid, Processes, bundle_bytes, eventually, raw_call, signal, stdout, value};
+
+async fn keeping(workers: usize, slots: usize) -> Grid {
+    let grid = Grid::start(workers, slots).await;
+    grid.deploy("keeping").await;
+    grid
+}
+
+async fn worker(client: &Client) -> WorkerInfo {
+    client.workers().await.unwrap().remove(0)
+}
+
+async fn makes(client: &Client, key: &str, size: usize) -> bool {
+    client.submit(make::call(key.to_owned(), size)).await.unwrap().result().await.unwrap()
+}
+
+/// The same code as another bundle: a section that means nothing more.
+fn another(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.extend_from_slice(&[0, 2, 1, b'x']);
+    bytes
+}
+
+/// Calls a task of exactly this bundle.
+async fn run_of<T: DeserializeOwned>(
+    client: &Client,
+    bundle: &BundleInfo,
+    task: &str,
+    args: Vec<Arg>,
+) -> T {
+    let future = client.submit_raw([raw_call(bundle, task, args)]).await.unwrap().remove(0);
+    rmp_serde::from_slice(&future.result().await.unwrap().bytes).unwrap()
+}
+
+#[tokio::test]
+async fn what_one_call_made_the_next_need_not_make() {
+    let grid = keeping(1, 2).await;
+    assert!(makes(&grid.client, "table", 1_000).await);
+    assert!(!makes(&grid.client, "table", 1_000).await);
+    assert!(makes(&grid.client, "another", 10).await);
+    let other = grid.embedded.client().await.unwrap();
+    assert!(!makes(&other, "table", 1_000).await, "all who use the bundle share");
+    eventually("the worker says what it keeps", async || {
+        let memory = worker(&grid.client).await.memory;
+        memory.local_values == 2 && (1_010..2_000).contains(&memory.local_bytes)
+    })
+    .await;
+    let there = grid.client.submit(forget::call("table".to_owned())).await.unwrap();
+    assert!(there.result().await.unwrap());
+    assert!(makes(&grid.client, "table", 1_000).await);
+}
+
+#[tokio::test]
+async fn each_worker_keeps_its_own() {
+    let grid = keeping(2, 1).await;
+    for (worker, made) in [("worker-0", true), ("worker-1", true), ("worker-0", false)] {
+        let call = make::call("table".to_owned(), 10).on(worker);
+        assert_eq!(grid.client.submit(call).await.unwrap().result().await.unwrap(), made);
+    }
+}
+
+#[tokio::test]
+async fn another_bundle_sees_nothing_of_it() {
+    let grid = keeping(1, 1).await;
+    let ours = grid.client.bundle("keeping").await.unwrap();
+    let bytes = another(bundle_bytes("keeping"));
+    let other = grid.client.deploy(&bytes, true).await.unwrap().info;
+    assert_ne!(ours.hash, other.hash);
+    let table = || vec![value("table"), value(10)];
+    assert!(run_of::<bool>(&grid.client, &ours, "make", table()).await);
+    let key = || vec![value("table")];
+    assert_eq!(run_of::<Option<usize>>(&grid.client, &other, "kept", key()).await, None);
+    assert!(!run_of::<bool>(&grid.client, &other, "forget", key()).await);
+    assert!(run_of::<bool>(&grid.client, &other, "make", table()).await);
+    assert_eq!(run_of::<Option<usize>>(&grid.client, &ours, "kept", key()).await, Some(11));
+}
+
+/// A worker that may hold 64 MiB: 16 of them may be local, 8 a bundle's.
+async fn limited() -> Grid {
+    let state = tempfile::tempdir().unwrap();
+    let embedded = Embedded::start(EmbeddedConfig {
+        workers: 1,
+        slots: 1,
+        state_dir: state.path().to_owned(),
+        memory: MemoryConfig { limit_bytes: 64 << 20, ..MemoryConfig::unlimited() },
+        ..EmbeddedConfig::default()
+    })
+    .unwrap();
+    let client = embedded.client().await.unwrap();
+    Grid { client, embedded, state }
+}
+
+#[tokio::test]
+async fn a_guest_that_fills_it_costs_only_itself() {
+    let grid = limited().await;
+    let greedy = grid.deploy("keeping").await;
+    let other = grid.client.deploy(&another(bundle_bytes("keeping")), true).await.unwrap().info;
+    let table = || vec![value("table"), value(1_000)];
+    assert!(run_of::<bool>(&grid.client, &other, "make", table()).await);
+    assert!(run_of::<bool>(&grid.client, &greedy, "make", table()).await);
+    // More than all of it, in pieces and in a million keys; and one that is too large for any bundle.
+    let many = [(40_u32, 1_usize << 20), (1_000_000, 0), (1, 9 << 20)];
+    for (count, size) in many {
+        let accepted =
+            run_of::<u32>(&grid.client, &greedy, "fill", vec![value(count), value(size)]).await;
+        assert_eq!(accepted, if size > 8 << 20 { 0 } else { count });
+    }
+    assert!(!run_of::<bool>(&grid.client, &other, "make", table()).await, "nobody else lost any");
+    assert!(run_of::<bool>(&grid.client, &greedy, "make", table()).await, "its own has gone");
+    eventually("it is bounded", async || {
+        let memory = worker(&grid.client).await.memory;
+        (1 << 20..=8 << 20).contains(&memory.local_bytes) && memory.local_values < 40_000
+    })
+    .await;
+    assert!(!worker(&grid.client).await.paused);
+}
+
+#[tokio::test]
+async fn a_worker_that_starts_anew_has_forgotten_and_the_command_line_shows_what_is_kept() {
+    let grid = Processes::up(&["--workers=1"]);
+    let client = grid.client().await;
+    client.deploy(&bundle_bytes("keeping"), false).await.unwrap();
+    assert!(makes(&client, "table", 3_000).await);
+    assert!(!makes(&client, "table", 3_000).await);
+    eventually("it is listed", async || {
+        let listed = stdout(&grid.run(&["workers"]));
+        listed.contains("LOCAL") && listed.contains("1 (3.2 KiB)")
+    })
+    .await;
+    let listed = stdout(&grid.run(&["workers", "--json"]));
+    assert!(listed.contains("\"local_values\": 1"), "{listed}");
+    let pid = worker(&client).await.pid;
+    signal("-KILL", pid.into());
+    eventually("another one is there", async || {
+        let workers = client.workers().await.unwrap();
+        workers.first().is_some_and(|worker| worker.pid != pid)
+    })
+    .await;
+    assert!(makes(&client, "table", 3_000).await);
+}
