@@ -272,16 +272,7 @@ fn execute(shared: &Shared, mut work: Work) -> Done {
         }
     };
     let Execution { key, attempt, task, args, instance, .. } = &work.execution;
-    let mut inputs = inputs.iter();
-    let arguments: Vec<_> = args
-        .iter()
-        .filter_map(|arg| match arg {
-            Arg::Value(value) => Some(Argument::from(value)),
-            Arg::Key(_) => inputs
-                .next()
-                .map(|object| Argument { codec: object.meta.codec, bytes: &object.bytes }),
-        })
-        .collect();
+    let arguments = arguments(args, &inputs);
     let grid = |session: &Arc<Session>| Arc::clone(session) as Arc<dyn GridAccess>;
     let local = |local: &Arc<BundleLocals>| Arc::clone(local) as Arc<dyn LocalAccess>;
     let request = CallRequest {
@@ -333,6 +324,19 @@ fn execute(shared: &Shared, mut work: Work) -> Done {
         instance: *instance,
         actor,
     }
+}
+
+/// What the task gets: values that came with the call, and its inputs where they belong.
+fn arguments<'a>(args: &'a [Arg], inputs: &'a [Object]) -> Vec<Argument<'a>> {
+    let mut inputs = inputs.iter();
+    let argument = |arg: &'a Arg| match arg {
+        Arg::Value(value) => Some(Argument::from(value)),
+        Arg::Key(_) => {
+            let object = inputs.next()?;
+            Some(Argument { codec: object.meta.codec, bytes: &object.bytes })
+        }
+    };
+    args.iter().filter_map(argument).collect()
 }
 
 /// The objects behind the arguments that are keys, in their order; those that are spilled are read
