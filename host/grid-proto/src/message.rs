@@ -15,7 +15,7 @@ use crate::report::{
     BundleInfo, CallInfo, GridStatus, MemoryUse, QuarantineInfo, Spent, StoryStep, TaskCounts,
     WorkerInfo,
 };
-use crate::value::{ObjectMeta, Value};
+use crate::value::{ObjectMeta, Value, Version};
 
 pub use crate::bulk::{BulkHeader, BulkRequest};
 pub use crate::refusal::Refusal;
@@ -331,7 +331,7 @@ pub enum FromWorker {
         missing: Vec<(Key, WorkerId)>,
     },
     /// Copies that were fetched, or brought by a client, and are kept.
-    Holds(Vec<Key>),
+    Holds(Vec<(Key, Version)>),
     /// What a bundle says of itself, or why it cannot run.
     Inspected {
         /// Which.

@@ -49,6 +49,11 @@ impl Value {
     }
 }
 
+/// Tells apart what a key had in turn: an impure call that is computed anew may have another result. The
+/// first eight bytes of the object's hash.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Version(pub u64);
+
 /// What is known of an object without its bytes.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ObjectMeta {
@@ -58,4 +63,13 @@ pub struct ObjectMeta {
     pub size: u64,
     /// BLAKE3 of the bytes, checked when the object arrives over a link.
     pub hash: [u8; 32],
+}
+
+impl ObjectMeta {
+    /// Which of the results of its key it is.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        let [a, b, c, d, e, f, g, h, ..] = self.hash;
+        Version(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+    }
 }

@@ -291,7 +291,7 @@ impl Scheduler {
             FromWorker::MissingInputs { key, attempt, missing } => {
                 self.on_missing_inputs(id, key, attempt, &missing);
             }
-            FromWorker::Holds(keys) => self.on_holds(id, &keys),
+            FromWorker::Holds(copies) => self.on_holds(id, &copies),
             FromWorker::NotAcquired(keys) => self.on_not_acquired(id, &keys),
             FromWorker::Missing(keys) => self.on_missing(id, &keys),
             FromWorker::Inspected { bundle, result } => self.on_inspected(bundle, result),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use grid_proto::message::{Holder, Outcome, ToClient, ToWorker};
 use grid_proto::{
-    Attempt, Death, Failure, FailureKind, FailureSite, Key, ObjectMeta, Spent, WorkerId,
+    Attempt, Death, Failure, FailureKind, FailureSite, Key, ObjectMeta, Spent, Version, WorkerId,
 };
 
 use crate::call::{CallId, State};
@@ -136,11 +136,13 @@ impl Scheduler {
         self.calls.contains(id) && self.calls[id].processing().is_some()
     }
 
-    pub(crate) fn on_holds(&mut self, worker: WorkerId, keys: &[Key]) {
-        for key in keys {
+    /// A worker has copies. One that was asked for before its result was lost and computed anew may be of
+    /// the earlier result: it is as good as none.
+    pub(crate) fn on_holds(&mut self, worker: WorkerId, copies: &[(Key, Version)]) {
+        for (key, version) in copies {
             match self.calls.find(key) {
                 Some(_) if self.mutated(Mutation::CopyForgotten) => {}
-                Some(id) if self.calls[id].in_memory() => {
+                Some(id) if self.is_in_memory(id, *version) => {
                     self.add_holder(id, worker);
                     self.copied(id, worker, true);
                     self.note_unread(id);
@@ -153,6 +155,12 @@ impl Scheduler {
                 None => self.free_stray(worker, *key),
             }
         }
+    }
+
+    /// Whether this is the result that is in memory.
+    fn is_in_memory(&self, id: CallId, version: Version) -> bool {
+        let State::Memory { meta, .. } = &self.calls[id].state else { return false };
+        meta.version() == version
     }
 
     /// A worker that comes back brings a result along. Says whether it is of use.

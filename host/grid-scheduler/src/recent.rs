@@ -127,8 +127,8 @@ fn about_worker(message: &FromWorker) -> About {
             About { key: Some(*key), attempt: Some(*attempt), calls: 1 }
         }
         FromWorker::ActorLost { key, .. } => About { key: Some(*key), attempt: None, calls: 1 },
-        FromWorker::Holds(keys) | FromWorker::NotAcquired(keys) | FromWorker::Missing(keys) => {
-            many(keys)
+        FromWorker::Holds(copies) => {
+            About { key: copies.first().map(|(key, _)| *key), attempt: None, calls: copies.len() }
         }
         FromWorker::Started(attempts) => {
             let first = attempts.first();

@@ -27,8 +27,8 @@ use grid_proto::message::{
     Assignment, FromWorker, Holder, Outcome, TaskDefinition, ToClient, ToWorker,
 };
 use grid_proto::{
-    Arg, Attempt, BundleHash, Failure, FailureKind, Instance, Key, Priority, Spent, TaskId,
-    TaskLimits, WorkerId,
+    Arg, Attempt, BundleHash, ClientId, Failure, FailureKind, Instance, Key, Priority, Spent,
+    TaskId, TaskLimits, Version, WorkerId,
 };
 
 use actors::Actors;
@@ -110,8 +110,8 @@ pub struct Agent {
     /// Those of them that wait aside.
     waiting: Waiting,
     actors: Actors,
-    /// What is in the store, with the attempt that made it; `None` for copies.
-    held: BTreeMap<Key, Option<Attempt>>,
+    /// What is in the store.
+    held: BTreeMap<Key, Held>,
     fetches: Fetches,
     /// Calls that wait for a bundle to be ready.
     loading: BTreeMap<BundleHash, BTreeSet<Key>>,
@@ -238,7 +238,7 @@ impl Agent {
             // It came twice.
             return;
         }
-        let done = self.held.get(&key).copied().flatten();
+        let done = self.held.get(&key).and_then(|held| held.made);
         if in_hand.max(done) >= Some(attempt) || self.dispatched.contains_key(&(key, attempt)) {
             // Too late; or a scheduler that began anew uses a number anew, with which a slot is not
             // yet done: then it has to choose a higher one.
@@ -352,9 +352,9 @@ impl Agent {
     }
 
     /// A peer answered: the objects that are in the store now, and those that it could not give.
-    pub fn on_fetched(&mut self, from: WorkerId, got: &[Key], failed: &[Key]) {
+    pub fn on_fetched(&mut self, from: WorkerId, got: &[(Key, Version)], failed: &[Key]) {
         let mut kept = Vec::new();
-        for key in got {
+        for (key, version) in got {
             let Some(calls) = self.fetches.arrived(key) else {
                 // Freed or abandoned on the way; or it came twice, then one copy stays.
                 if !self.held.contains_key(key) {
@@ -362,8 +362,8 @@ impl Agent {
                 }
                 continue;
             };
-            self.held.insert(*key, None);
-            kept.push(*key);
+            self.held.insert(*key, Held { made: None, version: *version });
+            kept.push((*key, *version));
             self.complete_inputs(key, calls);
         }
         if !kept.is_empty() {
@@ -413,10 +413,14 @@ impl Agent {
             return false;
         }
         self.jobs.remove(&key);
-        let keep = matches!(outcome, Outcome::Memory { .. });
-        if keep {
-            self.held.insert(key, Some(attempt));
-        }
+        let made = match &outcome {
+            Outcome::Memory { meta, .. } => {
+                Some(Held { made: Some(attempt), version: meta.version() })
+            }
+            _ => None,
+        };
+        let keep = made.is_some();
+        self.held.extend(made.map(|held| (key, held)));
         self.report(key, attempt, outcome, spent);
         keep
     }
@@ -424,7 +428,7 @@ impl Agent {
     /// A call ended here without a result. A copy of an earlier result that arrived meanwhile was not
     /// counted by the scheduler, which waited for the call.
     fn drop_copy(&mut self, key: Key) {
-        if self.held.get(&key) == Some(&None) {
+        if self.held.get(&key).is_some_and(|held| held.made.is_none()) {
             self.held.remove(&key);
             self.actions.push_back(Action::Drop(key));
         }
@@ -549,9 +553,17 @@ impl Agent {
 }
 
 /// Inputs that are not in the store, and the actor if it is not here.
-fn freed_inputs(job: &Job, held: &BTreeMap<Key, Option<Attempt>>) -> Vec<Key> {
+fn freed_inputs(job: &Job, held: &BTreeMap<Key, Held>) -> Vec<Key> {
     let freed = |arg: &Arg| match arg {
         Arg::Key(input) if !held.contains_key(input) => Some(*input),
+/// What the store has under a key.
+#[derive(Debug)]
+struct Held {
+    /// The attempt that made it; `None` for copies.
+    made: Option<Attempt>,
+    version: Version,
+}
+
         Arg::Key(_) | Arg::Value(_) => None,
     };
     let actor = match job.instance {

@@ -435,10 +435,11 @@ impl Worker {
         let mut got = Vec::with_capacity(objects.len());
         for (key, arrived) in objects {
             match self.incoming.keep(key, arrived) {
-                true => got.push(key),
+                true => got.push((key, version)),
                 false => failed.push(key),
             }
         }
+            let version = arrived.meta().version();
         self.agent.on_fetched(from, &got, &failed);
     }
 
@@ -450,8 +451,9 @@ impl Worker {
             let keeps = self.incoming.keep(key, arrived);
             each.push(keeps);
             if keeps {
-                here.push(key);
+                here.push((key, version));
             }
+            let version = arrived.meta().version();
         }
         self.agent.on_brought(&here);
         // Whoever brought it may be gone.

@@ -1,12 +1,14 @@
 //! The longest time for which the machine keeps others waiting when something happens that concerns a
 //! million calls at once.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use grid_proto::data::Scattering;
 use grid_proto::message::{FromClient, FromWorker, Outcome, Registration, Submission};
 use grid_proto::{
-    Arg, Attempt, CallSpec, Failure, FailureKind, Key, ObjectMeta, Pins, RequestId, Spent, WorkerId,
+    Arg, Attempt, CallSpec, Failure, FailureKind, Key, ObjectMeta, Pins, RequestId, Spent, Version,
+    WorkerId,
 };
 use grid_scheduler::Event;
 
@@ -140,24 +142,27 @@ fn data() {
     let keys: Vec<_> = (1_000..2_000).map(item).collect();
     let took = longest(&mut drive, scatter(keys.clone(), vec![name], 11));
     told("1,000 values for one of them", took);
-    let holds = FromWorker::Holds(keys.iter().map(|(key, _)| *key).collect());
+    let versions = keys.iter().chain(&items).map(|(key, meta)| (*key, meta.version())).collect();
+    let holds = FromWorker::Holds(keys.iter().map(|(key, meta)| (*key, meta.version())).collect());
     longest(&mut drive, Event::Worker(WORKER, holds));
     let (request, to) = (RequestId(12), Vec::new());
     let all = FromClient::Replicate { request, keys: vec![keys[0].0], copies: u32::MAX, to };
     let begun = longest(&mut drive, Event::Client(CLIENT, all));
-    told("a copy for each of 1,000 workers", begun.max(acquire(&mut drive)));
+    told("a copy for each of 1,000 workers", begun.max(acquire(&mut drive, &versions)));
     let (request, to) = (RequestId(13), Vec::new());
     let spread = FromClient::Rebalance { request, keys: Vec::new(), to };
     let begun = longest(&mut drive, Event::Client(CLIENT, spread));
-    told("what one of 1,000 workers has is spread", begun.max(acquire(&mut drive)));
+    told("what one of 1,000 workers has is spread", begun.max(acquire(&mut drive, &versions)));
 }
 
 /// All copies that workers shall have arrive, until there are no more; the longest turn.
-fn acquire(drive: &mut Drive) -> Duration {
+fn acquire(drive: &mut Drive, versions: &BTreeMap<Key, Version>) -> Duration {
     let mut most = Duration::ZERO;
     loop {
         let Some((worker, key)) = drive.acquired.pop() else { return most };
-        most = most.max(longest(drive, Event::Worker(worker, FromWorker::Holds(vec![key]))));
+        let version = versions[&key];
+        let holds = FromWorker::Holds(vec![(key, version)]);
+        most = most.max(longest(drive, Event::Worker(worker, holds)));
     }
 }
 

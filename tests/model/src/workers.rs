@@ -107,11 +107,11 @@ impl Worker {
         let (mut copies, mut missing) = (Vec::new(), Vec::new());
         for (input, holders) in lacks {
             match holders.iter().any(|at| held(input, at)) {
-                true => copies.push(*input),
+                true => copies.push((*input, graph::meta(graph::call(*input)).version())),
                 false => missing.extend(holders.iter().map(|at| (*input, *at))),
             }
         }
-        self.store.extend(&copies);
+        self.store.extend(copies.iter().map(|(input, _)| *input));
         let mut said = vec![FromWorker::Holds(copies)];
         said.push(match missing.is_empty() {
             true => {

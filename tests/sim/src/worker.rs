@@ -177,7 +177,7 @@ impl SimWorker {
                 self.agent.on_bundle(bundle, Err(Failure::new(FailureKind::LostData, message)));
             }
             WorkerEvent::Fetched { from, found, failed } => {
-                let got: Vec<_> = found.iter().map(|(key, _)| *key).collect();
+                let got: Vec<_> = found.iter().map(|(key, meta)| (*key, meta.version())).collect();
                 for (key, meta) in found {
                     self.store.insert(key, meta);
                 }
@@ -185,7 +185,7 @@ impl SimWorker {
             }
             WorkerEvent::Brought(Upload { key, meta, .. }) => {
                 self.store.insert(key, meta);
-                self.agent.on_brought(&[key]);
+                self.agent.on_brought(&[(key, meta.version())]);
             }
             WorkerEvent::Full(full) => self.agent.on_paused(full),
             WorkerEvent::Heartbeat => {

@@ -39,7 +39,8 @@ fn bring(grid: &mut Grid, client: ClientId, items: &[u64]) -> Vec<u32> {
 }
 
 fn holds(bytes: u64) -> FromWorker {
-    FromWorker::Holds(vec![named(bytes).0])
+    let (key, meta) = named(bytes);
+    FromWorker::Holds(vec![(key, meta.version())])
 }
 
 /// A call that reads a value.

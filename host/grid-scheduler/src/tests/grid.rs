@@ -8,7 +8,7 @@ use grid_proto::report::CallInfo;
 use grid_proto::{
     Arg, Attempt, BundleDescription, BundleHash, CallOptions, CallSpec, ClientId, Codec, Failure,
     FailureKind, Key, ObjectMeta, Parameter, RequestId, Spent, TaskDescription, TaskLimits,
-    TaskRef, Value, WorkerId,
+    TaskRef, Value, Version, WorkerId,
 };
 
 use crate::{Action, Config, Event, Now, Scheduler};
@@ -302,5 +302,10 @@ pub(super) fn number(key: Key) -> u64 {
 }
 
 pub(super) fn meta(bytes: u64) -> ObjectMeta {
+/// A copy of a result of so many bytes.
+pub(super) fn copy(call: u64, bytes: u64) -> (Key, Version) {
+    (key(call), meta(bytes).version())
+}
+
     ObjectMeta { codec: Codec::Raw, size: bytes, hash: [bytes as u8; 32] }
 }

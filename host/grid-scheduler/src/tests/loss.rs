@@ -41,7 +41,7 @@ fn only_what_is_needed_is_computed_again() {
         grid.finish(10, n, 0, 1);
     }
     grid.worker(11, 1);
-    grid.hear(11, FromWorker::Holds(vec![key(4)]));
+    grid.hear(11, FromWorker::Holds(vec![copy(4, 1)]));
     let out = lose(&mut grid, 10);
     assert_eq!(out.placed(), [(11, 1, 1)], "3 is lost and needs 1; 4 has a copy, 2 is not needed");
     assert_eq!((grid.state(2), grid.state(4)), ("released".to_owned(), "memory".to_owned()));
@@ -205,6 +205,23 @@ fn messages_about_attempts_that_are_over_only_count() {
 }
 
 #[test]
+fn a_copy_of_a_result_that_was_lost_is_none_of_the_one_computed_anew() {
+    let mut grid = Grid::new();
+    grid.worker(10, 1);
+    grid.submit(ANN, &[call(1, &[]), call(2, &[1])], &[key(1), key(2)]);
+    grid.finish(10, 1, 0, 1);
+    grid.worker(11, 1);
+    let out = grid.hear(10, missing(2, 0, &[(1, 10)]));
+    assert_eq!(out.placed(), [(10, 1, 1)]);
+    grid.finish(10, 1, 1, 2);
+    // It was on its way all the time.
+    let out = grid.hear(11, FromWorker::Holds(vec![copy(1, 1)]));
+    assert_eq!(out.freed(), [(11, 1)]);
+    assert!(grid.hear(11, FromWorker::Holds(vec![copy(1, 2)])).freed().is_empty());
+    assert!(lose(&mut grid, 10).placed().iter().all(|(_, call, _)| *call != 1), "11 has it");
+}
+
+#[test]
 fn inputs_that_cannot_be_had_are_computed_again() {
     let mut grid = Grid::new();
     grid.worker(10, 1);
@@ -216,7 +233,7 @@ fn inputs_that_cannot_be_had_are_computed_again() {
     assert_eq!(grid.finish(10, 1, 1, 1).placed(), [(10, 2, 1)]);
     // Of two copies only the one that was missed goes.
     grid.worker(11, 1);
-    grid.hear(11, FromWorker::Holds(vec![key(1)]));
+    grid.hear(11, FromWorker::Holds(vec![copy(1, 1)]));
     let out = grid.hear(10, missing(2, 1, &[(1, 11)]));
     assert_eq!((out.freed(), grid.state(1)), (vec![(11, 1)], "memory".to_owned()));
     assert_eq!(out.placed(), [(10, 2, 2)]);
@@ -357,7 +374,7 @@ fn inputs_are_asked_for_on_the_own_host_first() {
     grid.finish(10, 1, 0, 1);
     at(&mut grid, 11, "near");
     at(&mut grid, 12, "near");
-    grid.hear(11, FromWorker::Holds(vec![key(1)]));
+    grid.hear(11, FromWorker::Holds(vec![copy(1, 1)]));
     let mut reader = call(2, &[1]);
     reader.options.pins = Some(grid_proto::Pins { any_of: vec!["w12".to_owned()], prefer: false });
     let out = grid.submit(ANN, &[reader], &[key(2)]);

@@ -55,7 +55,7 @@ fn a_copy_counts_as_a_place_and_is_not_fetched_again() {
     grid.worker(11, 1);
     grid.submit(ANN, &[call(1, &[])], &[key(1)]);
     grid.finish(10, 1, 0, 100_000_000);
-    grid.hear(11, FromWorker::Holds(vec![key(1)]));
+    grid.hear(11, FromWorker::Holds(vec![copy(1, 100_000_000)]));
     let out = grid.submit(ANN, &[call(2, &[1]), call(3, &[1])], &[key(2), key(3)]);
     assert_eq!(out.placed(), [(10, 2, 0), (11, 3, 0)]);
     assert!(out.runs().iter().all(|(_, run)| run.inputs.is_empty()));

@@ -6,6 +6,7 @@ use grid_proto::message::{Answer, FromClient, FromWorker, ToClient, ToWorker};
 use grid_proto::{Key, RequestId, WorkerId};
 
 use super::grid::{ANN, Grid, Out, call, key, number};
+use crate::call::State;
 use crate::{Action, Config, Event};
 
 fn replicate(calls: &[u64], copies: u32, to: &[&str]) -> FromClient {
@@ -36,8 +37,17 @@ fn answer(out: &Out) -> Option<&Answer> {
     })
 }
 
-fn holds(call: u64) -> FromWorker {
-    FromWorker::Holds(vec![key(call)])
+/// A worker has a copy.
+fn hear_of(grid: &mut Grid, worker: u32, call: u64) -> Out {
+    let holds = holds(grid, call);
+    grid.hear(worker, holds)
+}
+
+/// A copy of a result that is in memory.
+fn holds(grid: &Grid, call: u64) -> FromWorker {
+    let id = grid.machine.calls.find(&key(call)).unwrap();
+    let State::Memory { meta, .. } = &grid.machine.calls[id].state else { panic!("{call}") };
+    FromWorker::Holds(vec![(key(call), meta.version())])
 }
 
 /// Workers 10 to 9 + `workers`, and a result of call 1 on 10.
@@ -65,7 +75,7 @@ fn rounds(grid: &mut Grid, first: Out) -> (Vec<usize>, Option<Answer>) {
         let givers: BTreeSet<_> = coming.iter().map(|(.., from)| *from).collect();
         assert_eq!(givers.len(), coming.len(), "each gives to one at a time: {coming:?}");
         for (worker, ..) in &coming {
-            grid.machine.handle(grid.now, Event::Worker(WorkerId(*worker), holds(1)));
+            grid.machine.handle(grid.now, Event::Worker(WorkerId(*worker), holds(grid, 1)));
         }
         out = grid.settle();
     }
@@ -85,11 +95,11 @@ fn a_lost_copy_is_made_anew_and_fewer_copies_free_the_others() {
     let mut grid = grid(4);
     let out = grid.say(ANN, replicate(&[1], 2, &[]));
     let [(first, 1, 10)] = acquired(&out)[..] else { panic!("{:?}", acquired(&out)) };
-    assert!(answer(&grid.hear(first, holds(1))).is_some());
+    assert!(answer(&hear_of(&mut grid, first, 1)).is_some());
     let out = grid.tell(Event::WorkerGone(WorkerId(first)));
     let [(second, 1, 10)] = acquired(&out)[..] else { panic!("{:?}", acquired(&out)) };
     assert!(second != first && out.placed().is_empty(), "nothing is computed");
-    grid.hear(second, holds(1));
+    hear_of(&mut grid, second, 1);
     let out = grid.say(ANN, replicate(&[1], 1, &[]));
     assert_eq!(out.freed().len(), 1);
     assert_eq!(answer(&out), Some(&Answer::Replicated(vec![1])));
@@ -107,7 +117,7 @@ fn everywhere_means_newcomers_too_and_names_say_where() {
     assert_eq!(answered, Some(Answer::Replicated(vec![2])), "there are no more workers");
     let out = grid.worker(20, 1);
     assert_eq!(acquired(&out).iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [20]);
-    grid.hear(20, holds(1));
+    hear_of(&mut grid, 20, 1);
     let out = grid.say(ANN, replicate(&[1], 1, &["w20"]));
     let freed: Vec<_> = out.freed().iter().map(|(worker, _)| *worker).collect();
     assert_eq!(freed, [10, 11], "what is not there goes first");
@@ -149,7 +159,7 @@ fn a_result_that_is_not_there_yet_is_copied_when_it_is() {
     assert!(acquired(&out).is_empty() && answer(&out).is_none());
     let out = grid.finish(worker, 2, 0, 7);
     assert_eq!(acquired(&out), [(21 - worker, 2, worker)]);
-    assert_eq!(answer(&grid.hear(21 - worker, holds(2))), Some(&Answer::Replicated(vec![2])));
+    assert_eq!(answer(&hear_of(&mut grid, 21 - worker, 2)), Some(&Answer::Replicated(vec![2])));
 }
 
 #[test]
@@ -159,7 +169,7 @@ fn copies_that_reading_made_go_some_time_after_the_last_reader() {
     let mut reader = call(2, &[1]);
     reader.options.pins = Some(grid_proto::Pins { any_of: vec!["w11".to_owned()], prefer: false });
     grid.submit(ANN, &[reader], &[key(2)]);
-    grid.hear(11, holds(1));
+    hear_of(&mut grid, 11, 1);
     let out = grid.finish(11, 2, 0, 1);
     assert!(out.freed().is_empty(), "another reader may come");
     grid.now.0 += 999;
@@ -178,7 +188,7 @@ fn copies_that_somebody_asked_for_stay_when_nobody_reads_them() {
     let mut reader = call(2, &[1]);
     reader.options.pins = Some(grid_proto::Pins { any_of: vec!["w12".to_owned()], prefer: false });
     grid.submit(ANN, &[reader], &[key(2)]);
-    grid.hear(12, holds(1));
+    hear_of(&mut grid, 12, 1);
     grid.finish(12, 2, 0, 1);
     grid.now.0 += 1_000;
     assert_eq!(grid.settle().freed().len(), 1, "of three, two were asked for");
@@ -209,7 +219,7 @@ fn rebalanced(grid: &mut Grid, keys: Vec<Key>) -> (Answer, Vec<u64>) {
         let coming = acquired(&out);
         assert!(!coming.is_empty(), "it does not end");
         for (worker, call, _) in coming {
-            grid.machine.handle(grid.now, Event::Worker(WorkerId(worker), holds(call)));
+            grid.machine.handle(grid.now, Event::Worker(WorkerId(worker), holds(grid, call)));
         }
         out = grid.settle();
     }

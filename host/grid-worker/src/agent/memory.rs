@@ -1,9 +1,9 @@
 //! What a worker does when its memory is nearly full, and when it has lost objects.
 
 use grid_proto::message::FromWorker;
-use grid_proto::{Attempt, Instance, Key, WorkerId};
+use grid_proto::{Attempt, Instance, Key, Version, WorkerId};
 
-use super::{Action, Agent};
+use super::{Action, Agent, Held};
 
 impl Agent {
     /// Memory is nearly full from now on, or no longer. What has not begun goes back to the
@@ -46,9 +46,9 @@ impl Agent {
     }
 
     /// A client has brought objects, which are in the store now.
-    pub fn on_brought(&mut self, keys: &[Key]) {
-        for key in keys {
-            self.held.entry(*key).or_insert(None);
+    pub fn on_brought(&mut self, brought: &[(Key, Version)]) {
+        for (key, version) in brought {
+            self.held.entry(*key).or_insert(Held { made: None, version: *version });
             let calls = self.fetches.arrived(key).unwrap_or_default();
             self.complete_inputs(key, calls);
         }
@@ -61,10 +61,10 @@ impl Agent {
     pub(crate) fn on_acquire(&mut self, copies: Vec<(Key, Vec<WorkerId>)>) {
         let (mut here, mut refused) = (Vec::new(), Vec::new());
         for (key, holders) in copies {
-            match self.held.contains_key(&key) {
-                true => here.push(key),
-                false if self.paused => refused.push(key),
-                false => self.fetches.want(key, None, holders, self.id),
+            match self.held.get(&key) {
+                Some(held) => here.push((key, held.version)),
+                None if self.paused => refused.push(key),
+                None => self.fetches.want(key, None, holders, self.id),
             }
         }
         if !here.is_empty() {

@@ -61,6 +61,11 @@ fn settle(agent: &mut Agent) -> Vec<Action> {
 
 fn done(agent: &mut Agent, call: u8, attempt: u32) -> (bool, Vec<Action>) {
     let meta = ObjectMeta { codec: Codec::Raw, size: 1, hash: [call; 32] };
+/// The object of this key, that a peer or a client had.
+fn copy(object: u8) -> (Key, Version) {
+    (key(object), Version(object.into()))
+}
+
     let outcome = Outcome::Memory { meta, inline: None };
     let spent = Spent { wall_us: 50_000, ..Spent::default() };
     let kept = agent.on_executed(key(call), Attempt(attempt), outcome, spent);
@@ -128,9 +133,9 @@ fn a_copy_that_comes_twice_stays() {
     // The call is cancelled with its request under way, and another one wants the same.
     agent.on_message(ToWorker::Cancel(vec![(key(2), Attempt(0))]));
     assert!(run(&mut agent, 3, 0, &[(1, &[WorkerId(3)])]).len() == 1);
-    agent.on_fetched(PEER, &[key(1)], &[]);
+    agent.on_fetched(PEER, &[copy(1)], &[]);
     assert_eq!(executed(&settle(&mut agent)), [(key(3), Attempt(0))]);
-    agent.on_fetched(WorkerId(3), &[key(1)], &[]);
+    agent.on_fetched(WorkerId(3), &[copy(1)], &[]);
     assert!(settle(&mut agent).is_empty(), "no drop of what is held");
 }
 
@@ -139,8 +144,8 @@ fn a_copy_of_what_is_computed_here_goes_when_that_ends_without_a_result() {
     let mut agent = agent();
     run(&mut agent, 2, 0, &[(1, &[PEER])]);
     run(&mut agent, 1, 4, &[]);
-    agent.on_fetched(PEER, &[key(1)], &[]);
-    assert_eq!(settle(&mut agent), [Action::Send(FromWorker::Holds(vec![key(1)]))]);
+    agent.on_fetched(PEER, &[copy(1)], &[]);
+    assert_eq!(settle(&mut agent), [Action::Send(FromWorker::Holds(vec![copy(1)]))]);
     agent.on_message(ToWorker::Cancel(vec![(key(1), Attempt(4))]));
     assert!(settle(&mut agent).contains(&Action::Drop(key(1))));
 }
@@ -199,7 +204,7 @@ fn an_input_comes_from_another_holder_as_soon_as_one_is_gone() {
     // The answer of whom nobody asks any more.
     agent.on_fetched(PEER, &[], &[key(7)]);
     assert_eq!(settle(&mut agent), []);
-    agent.on_fetched(other, &[key(7)], &[]);
+    agent.on_fetched(other, &[copy(7)], &[]);
     assert_eq!(executed(&settle(&mut agent)), [(key(1), Attempt(0))]);
 }
 

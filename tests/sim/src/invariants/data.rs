@@ -21,7 +21,7 @@ pub(crate) struct Data {
 impl Data {
     pub(super) fn on_worker(&mut self, worker: WorkerId, message: &FromWorker) {
         let keys: Vec<_> = match message {
-            FromWorker::Holds(keys) => keys.clone(),
+            FromWorker::Holds(copies) => copies.iter().map(|(key, _)| *key).collect(),
             FromWorker::Register(registration) => {
                 registration.holds.iter().map(|(key, _)| *key).collect()
             }

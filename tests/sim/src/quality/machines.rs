@@ -173,7 +173,8 @@ impl<'a> World<'a> {
             }
             Event::Fetched(place, from, keys) => {
                 self.hosts[place].holds.extend(&keys);
-                self.hosts[place].agent.on_fetched(from, &keys, &[]);
+                let got: Vec<_> = keys.iter().map(|key| (*key, self.meta(key).version())).collect();
+                self.hosts[place].agent.on_fetched(from, &got, &[]);
                 self.turn(place);
             }
             Event::Heartbeat(place) => {

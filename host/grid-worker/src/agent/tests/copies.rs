@@ -8,7 +8,7 @@ fn acquire(agent: &mut Agent, object: u8, holders: &[WorkerId]) -> Vec<Action> {
 }
 
 fn holds(object: u8) -> Action {
-    Action::Send(FromWorker::Holds(vec![key(object)]))
+    Action::Send(FromWorker::Holds(vec![copy(object)]))
 }
 
 fn not_acquired(object: u8) -> Action {
@@ -16,7 +16,7 @@ fn not_acquired(object: u8) -> Action {
 }
 
 fn fetched(agent: &mut Agent, object: u8) -> Vec<Action> {
-    agent.on_fetched(PEER, &[key(object)], &[]);
+    agent.on_fetched(PEER, &[copy(object)], &[]);
     settle(agent)
 }
 
@@ -70,7 +70,7 @@ fn a_copy_that_nobody_gives_is_told() {
 fn what_a_client_brings_is_told_and_read_by_calls_that_were_fetching_it() {
     let mut agent = agent();
     run(&mut agent, 1, 0, &[(9, &[PEER])]);
-    agent.on_brought(&[key(9)]);
+    agent.on_brought(&[copy(9)]);
     let actions = settle(&mut agent);
     assert!(actions.contains(&holds(9)));
     assert_eq!(executed(&actions), [(key(1), Attempt(0))]);
