@@ -137,7 +137,7 @@ impl Expansion {
     }
 
     fn description(&self) -> TokenStream {
-        let Options { retries, pure, reads, writes, .. } = &self.options;
+        let Options { retries, pure, resident, reads, writes, .. } = &self.options;
         let name = self.function.signature.ident.unraw().to_string();
         let doc = self.function.doc();
         let parameters = self.inputs.iter().map(|Input { name, shape, .. }| {
@@ -153,6 +153,7 @@ impl Expansion {
                 parameters: &[#(#parameters),*],
                 output: #output,
                 pure: #pure,
+                resident: #resident,
                 retries: #retries,
                 memory_bytes: #memory_bytes,
                 timeout_ms: #timeout_ms,

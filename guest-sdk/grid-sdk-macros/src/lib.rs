@@ -19,7 +19,7 @@ use proc_macro::TokenStream;
 ///
 /// # Options
 ///
-/// `#[task(memory = "64MiB", timeout = "5s", retries = 2, pure = false, reads = "/flights")]`
+/// `#[task(memory = "64MiB", timeout = "5s", retries = 2, pure = false, resident, reads = "/flights")]`
 ///
 /// - `pure`: equal arguments give equal results, so the grid runs equal calls once and shares the
 ///   result. **The default is `true`**; say `pure = false` for a task that reads the clock, random
@@ -27,6 +27,11 @@ use proc_macro::TokenStream;
 /// - `memory`: what one call may use, in `B`, `KiB`, `MiB`, `GiB` (or `kB`, `MB`, `GB`).
 /// - `timeout`: wall time of one attempt, in `ms`, `s`, `min`, `h`.
 /// - `retries`: how often a failed call is tried again; 0 is the default.
+/// - `resident`: the instance in which it ran may stay, with its statics, for the next call of a resident
+///   task of the bundle on the same worker and on behalf of the same client: a table that is open, a
+///   model that is loaded. It may as well not: an instance is gone after a failure, after a number of
+///   calls, when another call is in it, when memory is needed. So what the result is must not depend
+///   on it, or say `pure = false` and mean it.
 /// - `reads`, `writes`: guest paths of directories and URLs of objects that the task wants, one text
 ///   or a list of them: `reads = ["/flights", "s3://bucket/airports/"]`. The operator grants them.
 #[proc_macro_attribute]

@@ -7,7 +7,7 @@ use syn::{Expr, ExprArray, ExprLit, Ident, Lit, LitStr, Token};
 
 use crate::units;
 
-const KNOWN: &str = "`memory`, `timeout`, `retries`, `pure`, `reads` and `writes`";
+const KNOWN: &str = "`memory`, `timeout`, `retries`, `pure`, `resident`, `reads` and `writes`";
 
 /// What the author asks for.
 pub(crate) struct Options {
@@ -15,6 +15,7 @@ pub(crate) struct Options {
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) retries: u32,
     pub(crate) pure: bool,
+    pub(crate) resident: bool,
     pub(crate) reads: Vec<String>,
     pub(crate) writes: Vec<String>,
 }
@@ -26,13 +27,14 @@ impl Default for Options {
             timeout_ms: None,
             retries: 0,
             pure: true,
+            resident: false,
             reads: Vec::new(),
             writes: Vec::new(),
         }
     }
 }
 
-/// `name = value`.
+/// `name = value`, or `name` alone.
 struct Setting {
     name: Ident,
     value: Option<Expr>,
@@ -77,7 +79,7 @@ impl Options {
 
     fn set(&mut self, setting: &Setting) -> syn::Result<()> {
         let name = &setting.name;
-        let is_known = ["memory", "timeout", "retries", "pure", "reads", "writes"]
+        let is_known = ["memory", "timeout", "retries", "pure", "resident", "reads", "writes"]
             .iter()
             .any(|known| name == known);
         if !is_known {
@@ -85,6 +87,10 @@ impl Options {
             return Err(syn::Error::new(name.span(), message));
         }
         let Some(value) = &setting.value else {
+            if name == "resident" {
+                self.resident = true;
+                return Ok(());
+            }
             let message = format!("`{name}` wants a value: `{name} = ...`");
             return Err(syn::Error::new(name.span(), message));
         };
@@ -93,6 +99,7 @@ impl Options {
             "timeout" => self.timeout_ms = Some(measured(value, "5s", units::milliseconds)?),
             "retries" => self.retries = number(value)?,
             "pure" => self.pure = truth(value)?,
+            "resident" => self.resident = truth(value)?,
             "reads" => self.reads = paths(value)?,
             _ => self.writes = paths(value)?,
         }

@@ -5646,6 +5646,10 @@ pub mod exports {
                     pub output: _rt::String,
                     /// Equal arguments give equal results, so equal calls run once.
                     pub pure: bool,
+                    /// Its instance may stay for further calls of resident tasks of the
+                    /// bundle, on behalf of the same client: what it holds in memory is
+                    /// there for them, or is not.
+                    pub resident: bool,
                     /// How often a failed call is tried again.
                     pub retries: u32,
                     pub limits: Limits,
@@ -5667,6 +5671,7 @@ pub mod exports {
                             .field("parameters", &self.parameters)
                             .field("output", &self.output)
                             .field("pure", &self.pure)
+                            .field("resident", &self.resident)
                             .field("retries", &self.retries)
                             .field("limits", &self.limits)
                             .field("reads", &self.reads)
@@ -5835,6 +5840,7 @@ pub mod exports {
                                     parameters: parameters6,
                                     output: output6,
                                     pure: pure6,
+                                    resident: resident6,
                                     retries: retries6,
                                     limits: limits6,
                                     reads: reads6,
@@ -5915,6 +5921,12 @@ pub mod exports {
                                 *base
                                     .add(8 * ::core::mem::size_of::<*const u8>())
                                     .cast::<u8>() = (match pure6 {
+                                    true => 1,
+                                    false => 0,
+                                }) as u8;
+                                *base
+                                    .add(1 + 8 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>() = (match resident6 {
                                     true => 1,
                                     false => 0,
                                 }) as u8;
@@ -6702,9 +6714,9 @@ macro_rules! __export_task_impl {
         = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:grid:task@0.1.0:task:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3096] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3106] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x9d\x17\x01A\x02\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa7\x17\x01A\x02\x01\
 A\x13\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
 \0\0\x01@\0\0\x01\x04\0\x07current\x01\x02\x01@\0\0w\x04\0\x0cremaining-ms\x01\x03\
 \x03\0\x17grid:task/context@0.1.0\x05\0\x01B\x05\x01m\x03\x07msgpack\x03raw\x05a\
@@ -6767,17 +6779,17 @@ s\x09if-absent\x7f\0\x1f\x04\0\x06create\x01\x20\x03\0\x15grid:task/store@0.1.0\
 \x04take\x01\x04\x03\0\x1cgrid:task/worker-local@0.1.0\x05\x08\x01B\x1a\x02\x03\x02\
 \x01\x02\x04\0\x05value\x03\0\0\x01r\x02\x04names\x05shapes\x04\0\x09parameter\x03\
 \0\x02\x01kw\x01r\x02\x0cmemory-bytes\x04\x0atimeout-ms\x04\x04\0\x06limits\x03\0\
-\x05\x01p\x03\x01ps\x01r\x09\x04names\x03docs\x0aparameters\x07\x06outputs\x04pu\
-re\x7f\x07retriesy\x06limits\x06\x05reads\x08\x06writes\x08\x04\0\x04task\x03\0\x09\
-\x01p\x0a\x01r\x04\x04names\x07versions\x03sdks\x05tasks\x0b\x04\0\x06bundle\x03\
-\0\x0c\x01r\x02\x07messages\x06causes\x08\x04\0\x0auser-error\x03\0\x0e\x01r\x03\
-\x05indexy\x09parameters\x07messages\x04\0\x0cbad-argument\x03\0\x10\x01q\x04\x04\
-user\x01\x0f\0\x0cbad-argument\x01\x11\0\x0bwrong-arity\x01y\0\x0cunknown-task\0\
-\0\x04\0\x07failure\x03\0\x12\x01@\0\0\x0d\x04\0\x08describe\x01\x14\x01p\x01\x01\
-j\x01\x01\x01\x13\x01@\x02\x04tasky\x09arguments\x15\0\x16\x04\0\x03run\x01\x17\x04\
-\0\x15grid:task/tasks@0.1.0\x05\x09\x04\0\x14grid:task/task@0.1.0\x04\0\x0b\x0a\x01\
-\0\x04task\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070\
-.262.0\x10wit-bindgen-rust\x060.63.0";
+\x05\x01p\x03\x01ps\x01r\x0a\x04names\x03docs\x0aparameters\x07\x06outputs\x04pu\
+re\x7f\x08resident\x7f\x07retriesy\x06limits\x06\x05reads\x08\x06writes\x08\x04\0\
+\x04task\x03\0\x09\x01p\x0a\x01r\x04\x04names\x07versions\x03sdks\x05tasks\x0b\x04\
+\0\x06bundle\x03\0\x0c\x01r\x02\x07messages\x06causes\x08\x04\0\x0auser-error\x03\
+\0\x0e\x01r\x03\x05indexy\x09parameters\x07messages\x04\0\x0cbad-argument\x03\0\x10\
+\x01q\x04\x04user\x01\x0f\0\x0cbad-argument\x01\x11\0\x0bwrong-arity\x01y\0\x0cu\
+nknown-task\0\0\x04\0\x07failure\x03\0\x12\x01@\0\0\x0d\x04\0\x08describe\x01\x14\
+\x01p\x01\x01j\x01\x01\x01\x13\x01@\x02\x04tasky\x09arguments\x15\0\x16\x04\0\x03\
+run\x01\x17\x04\0\x15grid:task/tasks@0.1.0\x05\x09\x04\0\x14grid:task/task@0.1.0\
+\x04\0\x0b\x0a\x01\0\x04task\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
+wit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
         };
     };
 }

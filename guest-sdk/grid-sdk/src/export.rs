@@ -163,6 +163,7 @@ mod component {
             parameters: parameters.collect(),
             output: task.output.to_owned(),
             pure: task.pure,
+            resident: task.resident,
             retries: task.retries,
             limits: wit::Limits { memory_bytes: task.memory_bytes, timeout_ms: task.timeout_ms },
             reads: texts(task.reads),

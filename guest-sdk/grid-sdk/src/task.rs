@@ -34,6 +34,8 @@ pub struct TaskDescription {
     pub output: &'static str,
     /// Equal arguments give equal results, so equal calls run once.
     pub pure: bool,
+    /// Its instance may stay for further calls.
+    pub resident: bool,
     /// How often a failed call is tried again.
     pub retries: u32,
     /// Linear memories and tables of one call together, in bytes.

@@ -37,6 +37,8 @@ pub struct TaskDescription {
     pub output: String,
     /// Equal arguments give equal results.
     pub pure: bool,
+    /// Its instance may stay for further calls on behalf of the same client.
+    pub resident: bool,
     /// How often a failed call is tried again.
     pub retries: u32,
     /// Limits that the author asks for.

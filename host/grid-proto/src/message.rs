@@ -10,7 +10,7 @@ use crate::call::{Amount, Arg, CallSpec, Instance, Priority, TaskRef};
 use crate::coordination::{Coordinated, Operation, TopicMessage};
 use crate::data::{Holding, Home, Scattering, Whereabouts};
 use crate::failure::Failure;
-use crate::id::{Attempt, BundleHash, Key, RequestId, TaskId, WorkerId};
+use crate::id::{Attempt, BundleHash, ClientId, Key, RequestId, TaskId, WorkerId};
 use crate::report::{
     BundleInfo, CallInfo, GridStatus, MemoryUse, QuarantineInfo, Spent, StoryStep, TaskCounts,
     WorkerInfo,
@@ -492,6 +492,8 @@ pub struct TaskDefinition {
     pub name: String,
     /// Limits that its author asks for.
     pub limits: TaskLimits,
+    /// Its instance may stay for further calls on behalf of the same client.
+    pub resident: bool,
     /// Guest directories that it reads.
     pub reads: Vec<String>,
     /// Guest directories that it writes.
@@ -517,4 +519,7 @@ pub struct Assignment {
     pub limits: TaskLimits,
     /// The instance of its bundle that it runs in; an actor's is on this worker.
     pub instance: Instance,
+    /// For whom a resident task runs; without, nothing of its instance stays. Means something on this
+    /// connection only.
+    pub client: Option<ClientId>,
 }

@@ -30,6 +30,12 @@ impl Actor {
         Self(Mutex::new(kept))
     }
 
+    /// It holds nothing of the host's memory for a store outside.
+    pub(crate) fn is_idle(&mut self) -> bool {
+        let kept = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        kept.sandbox.store.data().store_works == 0
+    }
+
     pub(crate) fn into_inner(self) -> Kept {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
@@ -41,7 +47,7 @@ impl std::fmt::Debug for Actor {
     }
 }
 
-/// Counts actors, so that they never take the places of calls.
+/// Counts actors, or resident instances, so that they never take the places of calls.
 #[derive(Clone, Debug)]
 pub(crate) struct ActorPlaces {
     taken: Arc<AtomicUsize>,
@@ -59,19 +65,22 @@ impl ActorPlaces {
 
     /// Takes a place, or says that there is none.
     pub(crate) fn take(&self) -> Result<ActorPlace, Failure> {
+        self.take_if_any().ok_or_else(|| {
+            let message = format!(
+                "{} actors live on this worker, which is its limit: let go of some, or raise \
+                 `--actors-max` of the worker",
+                self.max
+            );
+            let what = "an actor".to_owned();
+            Failure::new(FailureKind::HostDenied { what }, message)
+        })
+    }
+
+    /// Takes a place if there is one.
+    pub(crate) fn take_if_any(&self) -> Option<ActorPlace> {
         let more = |taken: usize| (taken < self.max).then_some(taken + 1);
-        match self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more) {
-            Ok(_) => Ok(ActorPlace(Arc::clone(&self.taken))),
-            Err(_) => {
-                let message = format!(
-                    "{} actors live on this worker, which is its limit: let go of some, or raise \
-                     `--actors-max` of the worker",
-                    self.max
-                );
-                let what = "an actor".to_owned();
-                Err(Failure::new(FailureKind::HostDenied { what }, message))
-            }
-        }
+        let taken = self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+        taken.ok().map(|_| ActorPlace(Arc::clone(&self.taken)))
     }
 }
 

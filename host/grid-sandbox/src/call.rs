@@ -1,4 +1,5 @@
-//! One call: a store, one instance, one function, one answer. The store is fresh unless it is an actor's.
+//! One call: a store, one instance, one function, one answer. The store is fresh unless it is an actor's
+//! or a resident one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -136,8 +137,18 @@ impl Engine {
         (report, left.map(kept))
     }
 
+    /// A call in an instance of its own, with what it leaves of that.
+    pub(crate) fn attempt(
+        &self,
+        request: &CallRequest<'_>,
+        stop: Stop,
+        output: &Output,
+    ) -> (Attempted, Left) {
+        attempt(self, request, stop, output)
+    }
+
     /// Waits for a place in the pool and runs there.
-    fn in_place(
+    pub(crate) fn in_place(
         &self,
         request: &CallRequest<'_>,
         run: impl FnOnce(Stop, &Output) -> Attempted,
@@ -183,13 +194,17 @@ impl Engine {
 }
 
 /// What is known when the guest has returned or was stopped.
-struct Attempted {
+pub(crate) struct Attempted {
     outcome: Result<Value, Failure>,
     peak_memory_bytes: u64,
     waited: Duration,
 }
 
 impl Attempted {
+    pub(crate) fn has_result(&self) -> bool {
+        self.outcome.is_ok()
+    }
+
     /// It never began.
     fn without(failure: Failure) -> Self {
         Self { outcome: Err(failure), peak_memory_bytes: 0, waited: Duration::ZERO }
@@ -197,7 +212,7 @@ impl Attempted {
 }
 
 /// An instance that the guest has left of its own will.
-type Left = Option<(Sandbox, Instance)>;
+pub(crate) type Left = Option<(Sandbox, Instance)>;
 
 /// A call in an instance of its own.
 fn attempt(

@@ -17,6 +17,12 @@ pub struct EngineConfig {
     pub waiting_max: usize,
     /// Actors beside them: each keeps its sandbox until it is dropped.
     pub actors_max: usize,
+    /// Instances of resident tasks, warm or in use, beside all of them; 0 keeps none.
+    pub residents_max: usize,
+    /// Calls that one of them serves before a fresh one takes its turn.
+    pub resident_uses_max: u32,
+    /// How old one of them may become.
+    pub resident_age_max: Duration,
     /// How long one call may wait for calls of its own and for what is shared, in all.
     pub waiting_time_max: Duration,
     /// Defaults and ceilings of a call's limits.
@@ -81,6 +87,9 @@ impl Default for EngineConfig {
             slots: std::thread::available_parallelism().map_or(1, usize::from),
             waiting_max: 256,
             actors_max: 64,
+            residents_max: RESIDENTS_MAX,
+            resident_uses_max: RESIDENT_USES_MAX,
+            resident_age_max: RESIDENT_AGE_MAX,
             waiting_time_max: Duration::from_secs(24 * 3600),
             bounds: LimitBounds::default(),
             cache_dir: None,
@@ -97,6 +106,15 @@ impl Default for EngineConfig {
     }
 }
 
+/// Resident instances of a worker where nobody says otherwise: some for each slot of a usual machine, each
+/// of them as large as its task's memory limit at most.
+const RESIDENTS_MAX: usize = 32;
+/// Calls that one serves: what a guest leaks or fragments is paid for by so many, and a fresh instance
+/// with what it has to load costs each of them a thousandth.
+const RESIDENT_USES_MAX: u32 = 1_000;
+/// How old one becomes: a client that has gone leaves nothing for longer, and what was loaded from outside
+/// is not much older than that.
+const RESIDENT_AGE_MAX: Duration = Duration::from_secs(600);
 /// Core instances of one component: interpreters need ten and more, counting adapters.
 pub(crate) const CORE_INSTANCES_MAX: u32 = 32;
 /// Linear memories of one component: componentize-qjs needs three.

@@ -101,6 +101,7 @@ pub(crate) struct Task {
     parameters: Vec<ParameterOut>,
     output: String,
     pure: bool,
+    resident: bool,
     retries: u32,
     limits: Limits,
     reads: Vec<String>,
@@ -196,6 +197,7 @@ impl From<Task> for TaskDescription {
             parameters: task.parameters.into_iter().map(parameter).collect(),
             output: task.output,
             pure: task.pure,
+            resident: task.resident,
             retries: task.retries,
             limits: TaskLimits {
                 memory_bytes: task.limits.memory_bytes,

@@ -33,6 +33,7 @@ struct Inner {
     cache: Option<CodeCache>,
     gate: Gate,
     actors: ActorPlaces,
+    residents: ActorPlaces,
     ticker: Ticker,
     held_memory: HeldMemory,
     loads: Mutex<HashMap<BundleHash, Load>>,
@@ -71,7 +72,7 @@ impl Engine {
         let refused = |error: wasmtime::Error| EngineError::Wasmtime(format!("{error:#}"));
         let places = config.slots.max(1) + config.waiting_max + SPARE_INSTANCES;
         let memory_bytes_max = config.bounds.ceiling.memory_bytes_max;
-        let pool = places + config.actors_max;
+        let pool = places + config.actors_max + config.residents_max;
         let tuned = tuning::running(space, pool, memory_bytes_max, config.interruption);
         let wasmtime = wasmtime::Engine::new(&tuned).map_err(refused)?;
         let mut linker = Linker::new(&wasmtime);
@@ -85,6 +86,7 @@ impl Engine {
             .map_err(EngineError::Ticker)?;
         let gate = Gate::new(places);
         let actors = ActorPlaces::new(config.actors_max);
+        let residents = ActorPlaces::new(config.residents_max);
         let loads = Mutex::default();
         let held_memory = HeldMemory::default();
         Ok(Self(Arc::new(Inner {
@@ -95,6 +97,7 @@ impl Engine {
             cache,
             gate,
             actors,
+            residents,
             ticker,
             held_memory,
             loads,
@@ -213,6 +216,15 @@ impl Engine {
 
     pub(crate) fn actors(&self) -> &ActorPlaces {
         &self.0.actors
+    }
+
+    pub(crate) fn residents(&self) -> &ActorPlaces {
+        &self.0.residents
+    }
+
+    /// Calls that a resident instance may serve, and how old it may become.
+    pub(crate) fn resident_bounds(&self) -> (u32, std::time::Duration) {
+        (self.0.config.resident_uses_max, self.0.config.resident_age_max)
     }
 
     pub(crate) fn ticker(&self) -> &Ticker {

@@ -14,8 +14,8 @@
 //!
 //! Invariants
 //! - A guest's fault is a value ([`grid_proto::Failure`]), never an error of the host.
-//! - A store and its instances live for one call, but for an [`Actor`]'s. After a trap nothing of them
-//!   is used again.
+//! - A store and its instances live for one call, but for an [`Actor`]'s and a [`Resident`]. After a trap
+//!   nothing of them is used again.
 //! - Native code is loaded from this machine's own compiler or from a file that carries a code made
 //!   with this machine's key, never from anywhere else ([`EngineConfig::cache_dir`]).
 //! - A bundle links only to interfaces on a fixed list; sockets are not on it, not even as stubs.
@@ -42,6 +42,7 @@ mod host;
 mod limiter;
 mod native;
 mod output;
+mod resident;
 mod state;
 mod stop;
 mod symbols;
@@ -61,6 +62,7 @@ pub use config::{Compiler, DirGrant, EngineConfig};
 pub use engine::Engine;
 pub use error::{BundleError, EngineError};
 pub use output::plain_text;
+pub use resident::Resident;
 pub use stop::CancelToken;
 
 #[cfg(test)]

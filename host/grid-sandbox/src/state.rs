@@ -1,4 +1,5 @@
-//! What belongs to one store: one call, or the calls of an actor, one after the other.
+//! What belongs to one store: one call, or the calls of an actor or a resident instance, one after the
+//! other.
 
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@ mod guest;
 mod limits;
 mod loading;
 mod local;
+mod residents;
 mod sharing;
 mod stores;
 mod world;

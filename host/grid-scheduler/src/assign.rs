@@ -1,18 +1,47 @@
 //! From a decision to messages: what a worker is given, after what it must know to understand it.
 
 use grid_proto::message::{Assignment, ToWorker};
-use grid_proto::{Arg, Key, WorkerId};
+use grid_proto::{Arg, ClientId, Key, WorkerId};
 
 use crate::call::{CallId, Processing, Queue, State};
 use crate::machine::Scheduler;
+use crate::sessions::Sessions;
 
 /// One message carries at most about this much of inline arguments, so that frames stay small.
 const RUN_BYTES_MAX: usize = 1 << 20;
+/// Calls between a resident one and who wants it that are looked at: deeper than graphs and nesting
+/// usually are, and some microseconds.
+const BEHIND_MAX: usize = 128;
+/// Readers of one call that are looked at.
+const READERS_MAX: usize = 8;
 
 /// A worker is told so many that have an input; should all of them fail, it is told others.
 const SOURCES_MAX: usize = 8;
 
 impl Scheduler {
+    /// The client on whose behalf a resident task runs: the first that wants it, or wants what reads
+    /// it; of a call that another submitted, the one behind that.
+    fn client_behind(&self, id: CallId) -> Option<ClientId> {
+        if !self.tasks.of(self.calls[id].task).definition.resident {
+            return None;
+        }
+        let mut behind = id;
+        for _ in 0..BEHIND_MAX {
+            let call = &self.calls[behind];
+            behind = match call.clients.first() {
+                Some(client) => match self.sessions.call_of(*client) {
+                    Some(parent) => parent,
+                    None => return Some(*client).filter(|client| !Sessions::are_of(*client)),
+                },
+                None => {
+                    let mut readers = call.dependents.iter().take(READERS_MAX);
+                    readers.find(|reader| self.calls[*reader].is_active())?
+                }
+            };
+        }
+        None
+    }
+
     /// Gives a call to a worker, from wherever it is held back.
     pub(crate) fn assign(&mut self, id: CallId, worker: WorkerId) {
         if self.workers.of(worker).is_none() {
@@ -36,6 +65,7 @@ impl Scheduler {
             inputs,
             limits: call.limits(),
             instance: self.instance_of(id),
+            client: self.client_behind(id),
         };
         let needs = call.needs().cloned();
         if let Some(wishes) = &mut self.calls[id].wishes {

@@ -130,6 +130,7 @@ fn about_worker(message: &FromWorker) -> About {
         FromWorker::Holds(copies) => {
             About { key: copies.first().map(|(key, _)| *key), attempt: None, calls: copies.len() }
         }
+        FromWorker::NotAcquired(keys) | FromWorker::Missing(keys) => many(keys),
         FromWorker::Started(attempts) => {
             let first = attempts.first();
             About {

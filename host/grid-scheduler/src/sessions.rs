@@ -39,6 +39,11 @@ impl Sessions {
         self.by_client.len()
     }
 
+    /// Whether the number is a call's, though that may have ended.
+    pub(crate) fn are_of(client: ClientId) -> bool {
+        client.0 >= FIRST
+    }
+
     /// The call that this client is, if it is one.
     pub(crate) fn call_of(&self, client: ClientId) -> Option<CallId> {
         self.by_client.get(&client).map(|session| session.call)

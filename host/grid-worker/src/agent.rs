@@ -92,6 +92,8 @@ pub struct Execution {
     pub limits: TaskLimits,
     /// In which instance of its bundle; nothing else runs in an actor's meanwhile.
     pub instance: Instance,
+    /// For whom it runs, if its task is resident and that is known.
+    pub client: Option<ClientId>,
 }
 
 /// The pure machine of one worker.
@@ -231,7 +233,7 @@ impl Agent {
     }
 
     fn on_assigned(&mut self, assignment: Assignment) {
-        let Assignment { key, attempt, task, priority, args, inputs, limits, instance } =
+        let Assignment { key, attempt, task, priority, args, inputs, limits, instance, client } =
             assignment;
         let in_hand = self.jobs.get(&key).map(|job| job.attempt);
         if in_hand == Some(attempt) {
@@ -283,7 +285,8 @@ impl Agent {
         }
         needs.actor = self.actors.is_busy(instance);
         let ready = needs.is_empty();
-        let job = Job { attempt, task, definition, priority, args, limits, instance, needs };
+        let job =
+            Job { attempt, task, definition, priority, args, limits, instance, client, needs };
         self.forget(key);
         self.jobs.insert(key, job);
         if ready {
@@ -503,6 +506,7 @@ impl Agent {
                 args: std::mem::take(&mut job.args),
                 limits: job.limits,
                 instance: job.instance,
+                client: job.client,
             };
             self.actions.push_back(Action::Execute(execution));
         }
@@ -552,10 +556,6 @@ impl Agent {
     }
 }
 
-/// Inputs that are not in the store, and the actor if it is not here.
-fn freed_inputs(job: &Job, held: &BTreeMap<Key, Held>) -> Vec<Key> {
-    let freed = |arg: &Arg| match arg {
-        Arg::Key(input) if !held.contains_key(input) => Some(*input),
 /// What the store has under a key.
 #[derive(Debug)]
 struct Held {
@@ -564,6 +564,10 @@ struct Held {
     version: Version,
 }
 
+/// Inputs that are not in the store, and the actor if it is not here.
+fn freed_inputs(job: &Job, held: &BTreeMap<Key, Held>) -> Vec<Key> {
+    let freed = |arg: &Arg| match arg {
+        Arg::Key(input) if !held.contains_key(input) => Some(*input),
         Arg::Key(_) | Arg::Value(_) => None,
     };
     let actor = match job.instance {

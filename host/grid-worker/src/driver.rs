@@ -27,6 +27,7 @@ use crate::local::{LocalBounds, Locals};
 use crate::memory::MemoryWatch;
 use crate::peers::{Fetched, Peers};
 use crate::process;
+use crate::residents::Residents;
 use crate::serve::{Serving, serve};
 use crate::session::{Said, Session};
 use crate::slots::{Done, Slots, Work};
@@ -61,6 +62,7 @@ pub struct Worker {
     store: Store,
     memory: MemoryWatch,
     locals: Locals,
+    residents: Residents,
     incoming: Incoming,
     agent: Agent,
     slots: Slots,
@@ -113,7 +115,8 @@ impl Worker {
         let (sender, done) = mpsc::channel(config.slots.max(1) * DONE_PER_SLOT_MAX);
         let waiting_max = config.engine.waiting_max;
         let store = Store::open(&config.memory.store());
-        let here = (&engine, &store);
+        let residents = Residents::new(config.engine.residents_max);
+        let here = (&engine, &store, &residents);
         let slots = Slots::start((config.slots, waiting_max), here, &config.name, &sender)
             .map_err(WorkerError::Slot)?;
         let incoming = Incoming::new(store.clone(), config.memory.bytes_at(1.0));
@@ -131,6 +134,7 @@ impl Worker {
             endpoint,
             engine,
             store,
+            residents,
             slots,
             bundles: BTreeMap::new(),
             actors: BTreeMap::new(),
@@ -201,6 +205,7 @@ impl Worker {
             }
             tracing::warn!(%reason, "the connection to the scheduler is lost; connecting again");
             self.agent.on_disconnected();
+            free(self.residents.on_disconnected());
             self.carry_out(&link);
             let mut backoff =
                 Backoff::new(RECONNECT_FIRST, RECONNECT_MAX, std::process::id().into());
@@ -434,12 +439,12 @@ impl Worker {
         self.fetched.1 += u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let mut got = Vec::with_capacity(objects.len());
         for (key, arrived) in objects {
+            let version = arrived.meta().version();
             match self.incoming.keep(key, arrived) {
                 true => got.push((key, version)),
                 false => failed.push(key),
             }
         }
-            let version = arrived.meta().version();
         self.agent.on_fetched(from, &got, &failed);
     }
 
@@ -448,12 +453,12 @@ impl Worker {
         let mut here = Vec::with_capacity(objects.len());
         let mut each = Vec::with_capacity(objects.len());
         for (key, arrived) in objects {
+            let version = arrived.meta().version();
             let keeps = self.incoming.keep(key, arrived);
             each.push(keeps);
             if keeps {
                 here.push((key, version));
             }
-            let version = arrived.meta().version();
         }
         self.agent.on_brought(&here);
         // Whoever brought it may be gone.
@@ -517,8 +522,13 @@ impl Worker {
 /// Frees an actor's memory, which may be much, elsewhere.
 fn end(actor: Option<Actor>) {
     if let Some(actor) = actor {
-        tokio::task::spawn_blocking(move || drop(actor));
+        free(actor);
     }
+}
+
+/// Frees memory where nobody waits for it.
+fn free(memory: impl Send + 'static) {
+    tokio::task::spawn_blocking(move || drop(memory));
 }
 
 /// Why an actor did not survive one of its methods.

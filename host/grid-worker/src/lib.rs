@@ -26,6 +26,7 @@ mod local;
 mod memory;
 mod peers;
 mod process;
+mod residents;
 mod serve;
 mod session;
 mod slots;

@@ -13,13 +13,15 @@ use grid_proto::{
     Arg, Attempt, Failure, FailureKind, FailureSite, Instance, Key, Limits, Priority, Spent,
 };
 use grid_sandbox::{
-    Actor, Argument, Bundle, CallInfo, CallRequest, CancelToken, Engine, GridAccess, LocalAccess,
+    Actor, Argument, Bundle, CallInfo, CallReport, CallRequest, CancelToken, Engine, GridAccess,
+    LocalAccess,
 };
 use grid_store::{LoadError, Object, Store};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::Execution;
 use crate::local::BundleLocals;
+use crate::residents::{Home, Residents};
 use crate::session::Session;
 
 /// Stack of a slot's thread: the wasm stack and the host's frames above it.
@@ -70,6 +72,7 @@ struct Shared {
     waiting_max: usize,
     engine: Engine,
     store: Store,
+    residents: Residents,
     worker: Arc<str>,
     done: mpsc::Sender<Done>,
 }
@@ -96,7 +99,7 @@ impl Slots {
     /// room for everything that is dispatched at once.
     pub(crate) fn start(
         (slots, waiting_max): (usize, usize),
-        (engine, store): (&Engine, &Store),
+        (engine, store, residents): (&Engine, &Store, &Residents),
         worker: &str,
         done: &mpsc::Sender<Done>,
     ) -> io::Result<Self> {
@@ -107,6 +110,7 @@ impl Slots {
             waiting_max,
             engine: engine.clone(),
             store: store.clone(),
+            residents: residents.clone(),
             worker: worker.into(),
             done: done.clone(),
         }));
@@ -294,7 +298,7 @@ fn execute(shared: &Shared, mut work: Work) -> Done {
         local: work.local.as_ref().map(local),
     };
     let (report, actor) = match (*instance, actor) {
-        (Instance::Fresh, _) => (shared.engine.run(&request), None),
+        (Instance::Fresh, _) => (run(shared, &work, &request), None),
         (Instance::Kept, _) => shared.engine.create(&request),
         (Instance::Of(_), Some(actor)) => shared.engine.run_in(actor, &request),
         (Instance::Of(_), None) => {
@@ -337,6 +341,23 @@ fn arguments<'a>(args: &'a [Arg], inputs: &'a [Object]) -> Vec<Argument<'a>> {
         }
     };
     args.iter().filter_map(argument).collect()
+}
+
+/// Runs a call that is no actor's: in an instance of its own, or in one that is for calls like it.
+fn run(shared: &Shared, work: &Work, request: &CallRequest<'_>) -> CallReport {
+    let Shared { engine, residents, .. } = shared;
+    let Some(home) = Home::of(&work.execution, work.limits.memory_bytes_max) else {
+        return engine.run(request);
+    };
+    let (lent, resident) = residents.take(home);
+    let (report, left) = match resident {
+        Some(resident) => engine.run_again(resident, request),
+        None => engine.run_resident(request),
+    };
+    if let Some(resident) = left {
+        lent.keep(resident);
+    }
+    report
 }
 
 /// The objects behind the arguments that are keys, in their order; those that are spilled are read

@@ -347,6 +347,7 @@ fn description() -> BundleDescription {
             .collect(),
         output: "Blob".to_owned(),
         pure: true,
+        resident: false,
         retries: 0,
         limits: TaskLimits::default(),
         reads: Vec::new(),

@@ -89,6 +89,7 @@ pub fn description() -> BundleDescription {
         parameters: (0..inputs).map(parameter).collect(),
         output: "Blob".to_owned(),
         pure: true,
+        resident: false,
         retries: 0,
         limits: TaskLimits::default(),
         reads: Vec::new(),

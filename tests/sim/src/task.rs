@@ -98,6 +98,7 @@ pub(crate) fn description() -> BundleDescription {
         parameters: (0..=inputs).map(parameter).collect(),
         output: "Blob".to_owned(),
         pure: !kind.is_unique(),
+        resident: false,
         retries: kind.retries(),
         limits: TaskLimits::default(),
         reads: Vec::new(),

@@ -70,6 +70,9 @@ fn describe(info: &BundleInfo) -> String {
 
 fn traits(task: &TaskDescription) -> String {
     let mut traits = vec![if task.pure { "pure" } else { "impure" }.to_owned()];
+    if task.resident {
+        traits.push("resident".to_owned());
+    }
     if task.retries > 0 {
         traits.push(format!("retries {}", task.retries));
     }

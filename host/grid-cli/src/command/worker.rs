@@ -104,6 +104,16 @@ pub(crate) struct SandboxArgs {
     /// Actors that may live at the same time; each keeps its sandbox.
     #[arg(long, default_value_t = 64, value_name = "ACTORS")]
     actors_max: usize,
+    /// Instances of resident tasks that may stay at the same time; each keeps its memory. 0 keeps none.
+    #[arg(long, default_value_t = 32, value_name = "INSTANCES")]
+    residents_max: usize,
+    /// Calls that one of them serves before a fresh one takes its turn.
+    #[arg(long, default_value_t = 1_000, value_name = "CALLS")]
+    resident_uses_max: u32,
+    /// Seconds after which a fresh one takes its turn.
+    #[arg(long, default_value = "600", value_name = "SECONDS", value_parser = seconds::parse,
+        allow_negative_numbers = true)]
+    resident_age_max: Duration,
     /// Where compiled bundles are kept. By default `~/.local/share/grid/state/native`.
     #[arg(long, env = "GRID_CACHE", value_name = "DIR")]
     cache_dir: Option<PathBuf>,
@@ -125,6 +135,9 @@ impl SandboxArgs {
             bounds,
             waiting_max: self.waiting_max,
             actors_max: self.actors_max,
+            residents_max: self.residents_max,
+            resident_uses_max: self.resident_uses_max,
+            resident_age_max: self.resident_age_max,
             waiting_time_max: self.waiting_timeout,
             grants: self.grants.clone(),
             stores: Some(self.stores.stores()),
@@ -147,6 +160,9 @@ impl SandboxArgs {
             format!("--waiting-max={}", self.waiting_max),
             format!("--waiting-timeout={}", self.waiting_timeout.as_secs_f64()),
             format!("--actors-max={}", self.actors_max),
+            format!("--residents-max={}", self.residents_max),
+            format!("--resident-uses-max={}", self.resident_uses_max),
+            format!("--resident-age-max={}", self.resident_age_max.as_secs_f64()),
         ];
         if let Some(directory) = &self.cache_dir {
             args.push(format!("--cache-dir={}", directory.display()));

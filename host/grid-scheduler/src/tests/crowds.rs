@@ -185,6 +185,7 @@ fn in_hand(grid: &Grid) -> Vec<Out> {
                 inputs: Vec::new(),
                 limits: call.limits(),
                 instance: grid_proto::Instance::Fresh,
+                client: None,
             };
             let run = grid_proto::message::ToWorker::Run(vec![assignment]);
             runs.push(Out(vec![crate::Action::ToWorker(id, run)]));

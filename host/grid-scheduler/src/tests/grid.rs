@@ -270,6 +270,7 @@ pub(super) fn description(name: &str, version: &str) -> BundleDescription {
         parameters,
         output: "Blob".to_owned(),
         pure: true,
+        resident: false,
         retries: 0,
         limits: TaskLimits::default(),
         reads: Vec::new(),
@@ -301,11 +302,11 @@ pub(super) fn number(key: Key) -> u64 {
     u64::from_le_bytes(key.0[..8].try_into().unwrap())
 }
 
-pub(super) fn meta(bytes: u64) -> ObjectMeta {
 /// A copy of a result of so many bytes.
 pub(super) fn copy(call: u64, bytes: u64) -> (Key, Version) {
     (key(call), meta(bytes).version())
 }
 
+pub(super) fn meta(bytes: u64) -> ObjectMeta {
     ObjectMeta { codec: Codec::Raw, size: bytes, hash: [bytes as u8; 32] }
 }

@@ -3,7 +3,7 @@
 use grid_proto::message::{FromClient, FromWorker, ToWorker};
 use grid_proto::{Attempt, FailureKind, WorkerId};
 
-use super::grid::{ANN, BOB, Grid, Out, call, key, meta};
+use super::grid::{ANN, BOB, Grid, Out, call, copy, key, meta};
 use crate::{Action, Config, Event, Now};
 
 fn lose(grid: &mut Grid, worker: u32) -> Out {

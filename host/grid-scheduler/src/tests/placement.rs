@@ -3,7 +3,7 @@
 use grid_proto::WorkerId;
 use grid_proto::message::{FromWorker, ToWorker};
 
-use super::grid::{ANN, Grid, call, key};
+use super::grid::{ANN, Grid, call, copy, key};
 use crate::placement::{Candidate, choose};
 use crate::{Action, Config};
 

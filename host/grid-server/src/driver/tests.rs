@@ -32,6 +32,7 @@ fn server(hub: &MemoryHub, state_dir: &Path, mutation: Option<Mutation>) -> Serv
         parameters: Vec::new(),
         output: "Blob".to_owned(),
         pure: true,
+        resident: false,
         retries: 0,
         limits: TaskLimits::default(),
         reads: Vec::new(),

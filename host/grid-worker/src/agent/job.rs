@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use grid_proto::message::TaskDefinition;
-use grid_proto::{Arg, Attempt, Instance, Key, Priority, TaskId, TaskLimits};
+use grid_proto::{Arg, Attempt, ClientId, Instance, Key, Priority, TaskId, TaskLimits};
 
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -16,6 +16,7 @@ pub(crate) struct Job {
     pub(crate) args: Vec<Arg>,
     pub(crate) limits: TaskLimits,
     pub(crate) instance: Instance,
+    pub(crate) client: Option<ClientId>,
     pub(crate) needs: Needs,
 }
 

@@ -52,8 +52,8 @@ impl Agent {
             let calls = self.fetches.arrived(key).unwrap_or_default();
             self.complete_inputs(key, calls);
         }
-        if !keys.is_empty() {
-            self.actions.push_back(Action::Send(FromWorker::Holds(keys.to_vec())));
+        if !brought.is_empty() {
+            self.actions.push_back(Action::Send(FromWorker::Holds(brought.to_vec())));
         }
     }
 

@@ -17,6 +17,7 @@ fn key(n: u8) -> Key {
 fn agent() -> Agent {
     let mut agent = Agent::new(1, 4);
     let task = TaskDefinition {
+        resident: false,
         id: TaskId(0),
         bundle: BUNDLE,
         bundle_name: "b".to_owned(),
@@ -48,6 +49,7 @@ fn run(agent: &mut Agent, call: u8, attempt: u32, inputs: &[(u8, &[WorkerId])]) 
         inputs: inputs.iter().map(|(input, from)| (key(*input), from.to_vec())).collect(),
         limits: TaskLimits::default(),
         instance: Instance::Fresh,
+        client: None,
     };
     agent.on_message(ToWorker::Run(vec![assignment]));
     settle(agent)
@@ -59,13 +61,13 @@ fn settle(agent: &mut Agent) -> Vec<Action> {
     std::iter::from_fn(|| agent.poll_action()).collect()
 }
 
-fn done(agent: &mut Agent, call: u8, attempt: u32) -> (bool, Vec<Action>) {
-    let meta = ObjectMeta { codec: Codec::Raw, size: 1, hash: [call; 32] };
 /// The object of this key, that a peer or a client had.
 fn copy(object: u8) -> (Key, Version) {
     (key(object), Version(object.into()))
 }
 
+fn done(agent: &mut Agent, call: u8, attempt: u32) -> (bool, Vec<Action>) {
+    let meta = ObjectMeta { codec: Codec::Raw, size: 1, hash: [call; 32] };
     let outcome = Outcome::Memory { meta, inline: None };
     let spent = Spent { wall_us: 50_000, ..Spent::default() };
     let kept = agent.on_executed(key(call), Attempt(attempt), outcome, spent);
@@ -224,6 +226,7 @@ fn nested(agent: &mut Agent, call: u8, depth: i16) -> Vec<Action> {
         inputs: Vec::new(),
         limits: TaskLimits::default(),
         instance: Instance::Fresh,
+        client: None,
     };
     agent.on_message(ToWorker::Run(vec![assignment]));
     settle(agent)
@@ -332,6 +335,7 @@ fn assignment(call: u8) -> Assignment {
         inputs: Vec::new(),
         limits: TaskLimits::default(),
         instance: Instance::Fresh,
+        client: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use grid_proto::report::MemoryUse;
 
-use super::Worker;
+use super::{Worker, free};
 use crate::memory::{Held, Orders};
 use crate::process;
 
@@ -33,11 +33,24 @@ impl Worker {
             self.store.press(press_bytes);
         }
         self.locals.evict_aside(evict_bytes);
+        self.look_at_residents(evict_bytes > 0, paused);
         if paused != self.agent.is_paused() {
             let limit = self.config.memory.limit_bytes;
             tracing::warn!(paused, counted, limit, "memory is nearly full, or no longer");
         }
         self.agent.on_paused(paused);
+    }
+
+    /// Instances that stay are the first to go, all of them: it is not known what each holds.
+    fn look_at_residents(&self, pressed: bool, paused: bool) {
+        self.residents.set_open(!paused);
+        let gone = match pressed {
+            true => self.residents.drain(),
+            false => self.residents.take_spent(&self.engine),
+        };
+        if !gone.is_empty() {
+            free(gone);
+        }
     }
 
     /// A process that holds more than it may before it has done anything would pause for ever.

@@ -1,7 +1,10 @@
-//! Tasks that keep values on their worker.
+//! Tasks that keep something on their worker: values beside their instances, and instances.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use grid_sdk::grid::Error;
 use grid_sdk::{Raw, task, worker_local};
 
 /// Has so many bytes under a key. Says whether it made them.
@@ -37,7 +40,75 @@ pub fn fill(count: u32, size: usize) -> u32 {
     (0..count).filter(accepted).count() as u32
 }
 
-grid_sdk::bundle!(make, kept, forget, fill);
+/// Calls that ended or are under way in this instance.
+static VISITS: AtomicU32 = AtomicU32::new(0);
+
+/// The how-manieth call of this instance it is, some milliseconds later.
+#[task(pure = false, resident)]
+pub fn visit(milliseconds: u64) -> u32 {
+    let visits = VISITS.fetch_add(1, Ordering::Relaxed) + 1;
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    visits
+}
+
+/// The same, as another task of the bundle.
+#[task(pure = false, resident)]
+pub fn visit_again() -> u32 {
+    visit(0)
+}
+
+/// The same, never in an instance that stays.
+#[task(pure = false)]
+pub fn visit_fresh() -> u32 {
+    visit(0)
+}
+
+/// Adds to the visits the number that it is given: a call between others.
+#[task(pure = false, resident)]
+pub fn visit_after(number: u32) -> u32 {
+    visit(0) + 1_000 * number
+}
+
+/// Visits from a call of its own.
+#[task(pure = false)]
+pub fn visit_below(milliseconds: u64) -> Result<u32, Error> {
+    grid_sdk::grid::submit(visit::call(milliseconds))?.result()
+}
+
+/// Fails, though nothing stopped it.
+#[task(pure = false, resident)]
+pub fn visit_and_fail() -> Result<u32, String> {
+    Err(format!("visit {} failed", visit(0)))
+}
+
+/// Panics.
+#[task(pure = false, resident)]
+pub fn visit_and_panic() -> u32 {
+    panic!("visit {} broke", visit(0))
+}
+
+/// Never ends of its own will.
+#[task(pure = false, resident, timeout = "1h")]
+pub fn visit_for_ever() -> u32 {
+    loop {
+        visit(10);
+    }
+}
+
+grid_sdk::bundle!(
+    make,
+    kept,
+    forget,
+    fill,
+    visit,
+    visit_again,
+    visit_fresh,
+    visit_after,
+    visit_below,
+    visit_and_fail,
+    visit_and_panic,
+    visit_for_ever
+);
 
 #[cfg(test)]
 mod tests {

@@ -272,14 +272,16 @@ impl<'a> World<'a> {
         }
     }
 
+    fn meta(&self, key: &Key) -> ObjectMeta {
+        let size = self.work[self.numbers[key]].bytes;
+        ObjectMeta { codec: Codec::Raw, size, hash: key.0 }
+    }
+
     fn executed(&mut self, place: usize, (key, attempt): Attempted, done: bool) {
         let call = &self.work[self.numbers[&key]];
         let spent = Spent { wall_us: call.duration_us, ..Spent::default() };
         let outcome = match done {
-            true => {
-                let meta = ObjectMeta { codec: Codec::Raw, size: call.bytes, hash: key.0 };
-                Outcome::Memory { meta, inline: None }
-            }
+            true => Outcome::Memory { meta: self.meta(&key), inline: None },
             false => Outcome::Failed(Failure::new(FailureKind::Cancelled, "stopped")),
         };
         if self.hosts[place].agent.on_executed(key, attempt, outcome, spent) {
@@ -343,6 +345,7 @@ fn description(work: &[Call]) -> BundleDescription {
         parameters: (0..inputs).map(parameter).collect(),
         output: "Blob".to_owned(),
         pure: true,
+        resident: false,
         retries: 0,
         limits: TaskLimits::default(),
         reads: Vec::new(),

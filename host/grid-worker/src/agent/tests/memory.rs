@@ -40,6 +40,7 @@ fn methods_of_actors_run_all_the_same() {
         inputs: Vec::new(),
         limits: TaskLimits::default(),
         instance,
+        client: None,
     };
     agent.on_message(ToWorker::Run(vec![assignment(1, Instance::Kept)]));
     settle(&mut agent);
