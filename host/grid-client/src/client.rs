@@ -30,6 +30,9 @@ pub struct ClientOptions {
     pub timeout: Duration,
     /// Bytes of results that the program takes at a time: of one, or of all that it gathers.
     pub gather_bytes_max: u64,
+    /// Whether large values go to and come from workers on this host in memory that both share. Otherwise,
+    /// and between hosts, they go over the network.
+    pub shared_memory: bool,
 }
 
 /// A connection to a grid. Clones share it. It has a thread of its own: a program may compute, or
@@ -49,6 +52,7 @@ impl ClientOptions {
             identity_dir: default_identity_dir(),
             timeout: Duration::from_secs(3),
             gather_bytes_max: GATHER_BYTES_MAX,
+            shared_memory: true,
         }
     }
 }
@@ -84,7 +88,7 @@ impl Client {
     pub async fn connect_with(options: &ClientOptions) -> Result<Self, ClientError> {
         let identity = Identity::load_or_create(&options.identity_dir)?;
         let (scheduler, timeout) = (options.scheduler.clone(), options.timeout);
-        let gather_bytes_max = options.gather_bytes_max;
+        let (gather_bytes_max, shares) = (options.gather_bytes_max, options.shared_memory);
         let any = match options.scheduler.parse() {
             Ok(SocketAddr::V6(_)) => SocketAddr::from(([0u16; 8], 0)),
             _ => SocketAddr::from(([0u8; 4], 0)),
@@ -92,6 +96,7 @@ impl Client {
         let io = Io::start().map_err(|error| ClientError::Net(error.to_string()))?;
         let opened = io.runtime().clone().spawn(async move {
             let endpoint = Endpoint::quic(any, &identity)?;
+            let endpoint = if shares { endpoint } else { endpoint.without_shared_memory() };
             Self::open(endpoint, &scheduler, timeout, (Some(io), gather_bytes_max)).await
         });
         opened.await.unwrap_or_else(|error| Err(ClientError::Net(error.to_string())))

@@ -61,7 +61,9 @@ impl Client {
             Some(BulkHeader::Found(_)) => Ok(true),
             Some(BulkHeader::Missing) => Ok(false),
             Some(BulkHeader::Refused(message)) => Err(Refusal::Unavailable { message }.into()),
-            None => Err(ClientError::Net("the scheduler broke the deployment off".to_owned())),
+            Some(BulkHeader::OverNetwork | BulkHeader::Door { .. }) | None => {
+                Err(ClientError::Net("the scheduler broke the deployment off".to_owned()))
+            }
         }
     }
 }

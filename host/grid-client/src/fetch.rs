@@ -1,12 +1,14 @@
 //! Reading results: from the news itself, or from a worker that holds them.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
 use grid_net::{Backoff, NetError, RecvStream};
 use grid_proto::message::{BulkHeader, BulkRequest, FromClient, Holder};
 use grid_proto::{Key, ObjectMeta, Value, WorkerId};
+use grid_share::Sealed;
 use tokio::task::spawn_blocking;
 
 use crate::error::{ClientError, too_large};
@@ -64,18 +66,78 @@ fn cannot_write(path: &Path, error: &io::Error) -> ClientError {
     ClientError::File(format!("`{}` cannot be written: {error}", path.display()))
 }
 
+/// Reads a result in place, if its holder is on this host and shares memory; `None` if it has to come over
+/// the network.
+async fn from_host(
+    link: &Link,
+    key: Key,
+    meta: ObjectMeta,
+    address: &str,
+    into: Into<'_>,
+) -> Result<Option<Got>, Broken> {
+    let connection = link.worker(address).await.map_err(Broken::Link)?;
+    let Some(mut lease) = connection.on_host().await else { return Ok(None) };
+    let stream = lease.stream();
+    let asked = async {
+        stream.send(&BulkRequest::Objects(vec![key]), None).await?;
+        stream.recv::<BulkHeader>().await
+    };
+    let answer = tokio::select! {
+        answer = asked => answer,
+        reason = connection.closed() => return Err(Broken::Link(NetError::Closed(reason))),
+    };
+    let Ok(Some((header, fd))) = answer else { return Ok(None) };
+    lease.give_back();
+    let fd = match (header, fd) {
+        (BulkHeader::Found(found), Some(fd)) if found == meta => fd,
+        _ => return Ok(None),
+    };
+    refuse_too_large(link, into, meta)?;
+    let path = match into {
+        Into::Memory => None,
+        Into::File(path) => Some(path.to_owned()),
+    };
+    let read = spawn_blocking(move || read_shared(fd, meta, path.as_deref()));
+    read.await.unwrap_or_else(|error| Err(Broken::Link(NetError::Closed(error.to_string()))))
+}
+
+/// Verifies what is shared, and copies it.
+fn read_shared(fd: OwnedFd, meta: ObjectMeta, path: Option<&Path>) -> Result<Option<Got>, Broken> {
+    let Ok(sealed) = Sealed::from_peer(fd, meta.size) else { return Ok(None) };
+    if grid_proto::hash_of(&sealed) != meta.hash {
+        return Err(Broken::Link(changed()));
+    }
+    let Some(path) = path else {
+        return Ok(Some(Got::Value(Value { codec: meta.codec, bytes: sealed.to_vec() })));
+    };
+    let written = PartialFile::create(path).and_then(|mut file| {
+        file.write_all(&sealed)?;
+        Ok(file)
+    });
+    written
+        .map(|file| Some(Got::File(file)))
+        .map_err(|error| Broken::Here(cannot_write(path, &error)))
+}
+
+fn refuse_too_large(link: &Link, into: Into<'_>, meta: ObjectMeta) -> Result<(), Broken> {
+    match into {
+        Into::Memory if meta.size > link.gather_bytes_max => {
+            let refused = too_large("the result holds", meta.size, link.gather_bytes_max);
+            Err(Broken::Here(refused))
+        }
+        Into::Memory | Into::File(_) => Ok(()),
+    }
+}
+
 async fn read(
     link: &Link,
     into: Into<'_>,
     meta: ObjectMeta,
     recv: &mut RecvStream,
 ) -> Result<Got, Broken> {
+    refuse_too_large(link, into, meta)?;
     let path = match into {
         Into::File(path) => path,
-        Into::Memory if meta.size > link.gather_bytes_max => {
-            let refused = too_large("the result holds", meta.size, link.gather_bytes_max);
-            return Err(Broken::Here(refused));
-        }
         Into::Memory => {
             let size = usize::try_from(meta.size).unwrap_or(usize::MAX);
             let bytes = recv.recv_bytes(size).await.map_err(Broken::Link)?;
@@ -199,6 +261,11 @@ async fn from_one(
     address: &str,
     into: Into<'_>,
 ) -> Result<Got, Broken> {
+    if meta.size >= grid_share::BYTES_MIN
+        && let Some(got) = from_host(link, key, meta, address, into).await?
+    {
+        return Ok(got);
+    }
     let asked = async {
         let connection = link.worker(address).await?;
         let request = BulkRequest::Objects(vec![key]);
@@ -215,6 +282,7 @@ async fn from_one(
         Some(BulkHeader::Found(_)) => "it holds another result".to_owned(),
         Some(BulkHeader::Missing) | None => "it does not hold the result any more".to_owned(),
         Some(BulkHeader::Refused(reason)) => reason,
+        Some(BulkHeader::OverNetwork | BulkHeader::Door { .. }) => "it said nothing".to_owned(),
     };
     Err(Broken::Link(NetError::Closed(reason)))
 }

@@ -1,13 +1,16 @@
 //! Bytes on their way to workers.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use grid_net::{NetError, RecvStream, SendStream};
+use grid_net::{Connection, NetError, RecvStream, SendStream};
 use grid_proto::message::{BulkHeader, BulkRequest, Holder};
 use grid_proto::{Codec, Key, ObjectMeta, Value, WorkerId};
+use grid_share::Sealed;
 use tokio::task::spawn_blocking;
 
 use crate::link::Link;
@@ -22,6 +25,8 @@ pub(crate) struct Item {
     pub(crate) key: Key,
     pub(crate) meta: ObjectMeta,
     source: Source,
+    /// The same bytes where processes of this host can map them, once that was asked for.
+    shared: OnceLock<Option<Sealed>>,
 }
 
 pub(crate) enum Source {
@@ -36,6 +41,19 @@ pub(crate) struct Uploaded {
     pub(crate) rest: Vec<usize>,
     /// Why.
     pub(crate) error: Option<NetError>,
+}
+
+impl Item {
+    /// The bytes where processes of this host can map them; copied there once.
+    fn share(&self) -> Option<Sealed> {
+        let Source::Memory(bytes) = &self.source else { return None };
+        let copied = self.shared.get_or_init(|| {
+            Sealed::copy_of(bytes)
+                .inspect_err(|error| tracing::debug!(%error, "memory cannot be shared"))
+                .ok()
+        });
+        copied.clone()
+    }
 }
 
 impl Source {
@@ -54,7 +72,12 @@ impl Source {
             size += count as u64;
         }
         let meta = ObjectMeta { codec: Codec::Raw, size, hash: *hasher.finalize().as_bytes() };
-        Ok(Item { key: Key::of_data(&meta), meta, source: Self::File(Arc::new(file)) })
+        Ok(Item {
+            key: Key::of_data(&meta),
+            meta,
+            source: Self::File(Arc::new(file)),
+            shared: OnceLock::new(),
+        })
     }
 }
 
@@ -73,7 +96,12 @@ pub(crate) async fn items(values: Vec<Value>) -> Vec<Item> {
 
 fn item(value: Value) -> Item {
     let meta = value.meta();
-    Item { key: Key::of_data(&meta), meta, source: Source::Memory(value.bytes) }
+    Item {
+        key: Key::of_data(&meta),
+        meta,
+        source: Source::Memory(value.bytes),
+        shared: OnceLock::new(),
+    }
 }
 
 /// Uploads some items to one worker.
@@ -83,9 +111,9 @@ pub(crate) async fn to_worker(
     home: Holder,
     places: Vec<usize>,
 ) -> Uploaded {
-    let mut kept = 0;
+    let mut kept = BTreeSet::new();
     let done = upload(&link, &items, &home.address, &places, &mut kept).await;
-    let rest = places[kept..].to_vec();
+    let rest = places.into_iter().filter(|place| !kept.contains(place)).collect();
     let error = done.err();
     if let Some(error) = &error {
         tracing::info!(address = %home.address, %error, "a worker did not take data");
@@ -96,12 +124,18 @@ pub(crate) async fn to_worker(
 
 async fn upload(
     link: &Link,
-    items: &[Item],
+    items: &Arc<Vec<Item>>,
     address: &str,
     places: &[usize],
-    kept: &mut usize,
+    kept: &mut BTreeSet<usize>,
 ) -> Result<(), NetError> {
     let connection = link.worker(address).await?;
+    bring_on_host(&connection, items, places, kept).await;
+    let places: Vec<_> = places.iter().copied().filter(|place| !kept.contains(place)).collect();
+    let places = &places[..];
+    if places.is_empty() {
+        return Ok(());
+    }
     let named = places.iter().map(|place| (items[*place].key, items[*place].meta)).collect();
     let (send, mut recv) = Link::bulk(&connection, &BulkRequest::Put(named)).await?;
     // The worker answers on the way.
@@ -112,6 +146,42 @@ async fn upload(
         Ok(Some(refused)) => Err(NetError::Closed(refused)),
         Ok(None) => sent,
         Err(error) => sent.and(Err(error)),
+    }
+}
+
+/// Hands large values to a worker on this host, in memory that both share. What it does not take is left.
+async fn bring_on_host(
+    connection: &Connection,
+    items: &Arc<Vec<Item>>,
+    places: &[usize],
+    kept: &mut BTreeSet<usize>,
+) {
+    let large = |place: &&usize| {
+        let item = &items[**place];
+        matches!(item.source, Source::Memory(_)) && item.meta.size >= grid_share::BYTES_MIN
+    };
+    for place in places.iter().filter(large) {
+        let Some(mut lease) = connection.on_host().await else { return };
+        let (all, own) = (Arc::clone(items), *place);
+        let shared = spawn_blocking(move || all[own].share()).await.unwrap_or(None);
+        let Some(shared) = shared else { return lease.give_back() };
+        let item = &items[*place];
+        let brought = async {
+            let request = BulkRequest::Put(vec![(item.key, item.meta)]);
+            lease.stream().send(&request, Some(shared.as_fd())).await?;
+            lease.stream().recv::<BulkHeader>().await
+        };
+        let answer = tokio::select! {
+            answer = brought => answer,
+            _ = connection.closed() => return,
+        };
+        let Ok(Some((header, _))) = answer else { return };
+        lease.give_back();
+        match header {
+            BulkHeader::Found(meta) if meta == item.meta => _ = kept.insert(*place),
+            // The network has the last word.
+            other => tracing::debug!(?other, "shared memory was not taken"),
+        }
     }
 }
 
@@ -150,17 +220,18 @@ fn changed() -> NetError {
 async fn hear_all(
     items: &[Item],
     places: &[usize],
-    kept: &mut usize,
+    kept: &mut BTreeSet<usize>,
     recv: &mut RecvStream,
 ) -> Result<Option<String>, NetError> {
     for place in places {
         match recv.recv::<BulkHeader>().await? {
-            Some(BulkHeader::Found(meta)) if meta == items[*place].meta => *kept += 1,
+            Some(BulkHeader::Found(meta)) if meta == items[*place].meta => _ = kept.insert(*place),
             Some(BulkHeader::Found(_)) => {
                 return Err(NetError::Closed("it keeps something else".to_owned()));
             }
             Some(BulkHeader::Refused(reason)) => return Ok(Some(reason)),
-            Some(BulkHeader::Missing) | None => {
+            Some(BulkHeader::Missing | BulkHeader::OverNetwork | BulkHeader::Door { .. })
+            | None => {
                 return Err(NetError::Closed("it stopped in the middle".to_owned()));
             }
         }

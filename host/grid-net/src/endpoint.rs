@@ -6,6 +6,7 @@ use std::time::Duration;
 use grid_proto::PROTOCOL_VERSION;
 
 use crate::error::NetError;
+use crate::host::{HostLease, OnHost};
 use crate::identity::Identity;
 use crate::memory::{MemoryConnection, MemoryEndpoint, MemoryHub};
 use crate::quic::{QuicConnection, QuicEndpoint};
@@ -16,6 +17,7 @@ use crate::stream::{self, Kind, RecvStream, SendStream};
 pub struct Endpoint {
     inner: AnyEndpoint,
     version: u16,
+    shares: bool,
 }
 
 #[derive(Clone)]
@@ -29,6 +31,7 @@ enum AnyEndpoint {
 pub struct Connection {
     inner: AnyConnection,
     version: u16,
+    on_host: OnHost,
 }
 
 #[derive(Clone)]
@@ -45,7 +48,7 @@ impl Endpoint {
     /// [`NetError::PortInUse`], [`NetError::Bind`], [`NetError::Identity`].
     pub fn quic(listen: SocketAddr, identity: &Identity) -> Result<Self, NetError> {
         let inner = AnyEndpoint::Quic(QuicEndpoint::bind(listen, identity)?);
-        Ok(Self { inner, version: PROTOCOL_VERSION })
+        Ok(Self { inner, version: PROTOCOL_VERSION, shares: true })
     }
 
     /// Takes a name in a hub of this process.
@@ -54,13 +57,25 @@ impl Endpoint {
     /// [`NetError::PortInUse`] when the name is taken.
     pub fn memory(hub: &MemoryHub, name: &str) -> Result<Self, NetError> {
         let inner = AnyEndpoint::Memory(hub.listen(name)?);
-        Ok(Self { inner, version: PROTOCOL_VERSION })
+        Ok(Self { inner, version: PROTOCOL_VERSION, shares: false })
     }
 
     /// Speaks as another protocol version, to test what the other end makes of it.
     #[must_use]
     pub fn with_version(self, version: u16) -> Self {
         Self { version, ..self }
+    }
+
+    /// Uses no memory that is shared with other processes of the host.
+    #[must_use]
+    pub fn without_shared_memory(self) -> Self {
+        Self { shares: false, ..self }
+    }
+
+    /// Whether it shares memory with other processes of the host.
+    #[must_use]
+    pub fn shares_memory(&self) -> bool {
+        self.shares
     }
 
     /// What others connect to.
@@ -79,7 +94,7 @@ impl Endpoint {
             AnyEndpoint::Quic(endpoint) => AnyConnection::Quic(endpoint.accept().await?),
             AnyEndpoint::Memory(endpoint) => AnyConnection::Memory(endpoint.accept().await?),
         };
-        Some(Connection { inner, version: self.version })
+        Some(self.connection(inner))
     }
 
     /// Connects to another endpoint.
@@ -100,7 +115,11 @@ impl Endpoint {
         };
         let unreachable = |_| NetError::Unreachable { address: address.to_owned(), after: timeout };
         let inner = tokio::time::timeout(timeout, connect).await.map_err(unreachable)??;
-        Ok(Connection { inner, version: self.version })
+        Ok(self.connection(inner))
+    }
+
+    fn connection(&self, inner: AnyConnection) -> Connection {
+        Connection { inner, version: self.version, on_host: OnHost::new(self.shares) }
     }
 
     /// Closes all connections and waits until the others were told.
@@ -126,6 +145,12 @@ impl Connection {
             .await
             .map_err(|error| self.explained(error))?;
         Ok((send, recv))
+    }
+
+    /// The way to the other end's shared memory, for one request at a time; `None` if it is on another
+    /// host, or shares none.
+    pub async fn on_host(&self) -> Option<HostLease> {
+        self.on_host.lease(self).await
     }
 
     /// The next stream that the other end opens.

@@ -24,6 +24,11 @@ pub enum BulkRequest {
     /// [`ITEMS_MAX`](crate::data::ITEMS_MAX) of them: their bytes follow, in this order. The answer is
     /// a header for each, as soon as it is kept. To a worker.
     Put(Vec<(Key, ObjectMeta)>),
+    /// How the opener gets to shared memory, should it be on the same host. To a worker, and answered by a
+    /// [`BulkHeader::Door`]. The other requests may be sent there too: an object that is found comes as a
+    /// descriptor with its header, a small one as bytes behind it; those that are brought, one by one,
+    /// come as descriptors with the request.
+    Share,
 }
 
 /// What comes before the bytes of one object.
@@ -35,4 +40,13 @@ pub enum BulkHeader {
     Missing,
     /// Nothing follows; the request was refused.
     Refused(String),
+    /// Nothing follows; it has to be asked for, or brought, over the network.
+    OverNetwork,
+    /// Where processes of the same host find shared memory.
+    Door {
+        /// The name of a socket.
+        name: [u8; 32],
+        /// What whoever connects there has to know.
+        secret: [u8; 32],
+    },
 }

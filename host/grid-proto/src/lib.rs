@@ -34,7 +34,7 @@ pub use id::{
 };
 pub use limits::{LimitBounds, Limits};
 pub use report::Spent;
-pub use value::{Codec, ObjectMeta, Value, Version};
+pub use value::{Codec, ObjectMeta, Value, Version, hash_of};
 
 /// Both ends of a link must speak the same version; it changes with every change of a message.
 pub const PROTOCOL_VERSION: u16 = 5;

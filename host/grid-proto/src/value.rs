@@ -41,11 +41,19 @@ impl Value {
     /// What is known of this value once it is stored.
     #[must_use]
     pub fn meta(&self) -> ObjectMeta {
-        ObjectMeta {
-            codec: self.codec,
-            size: self.bytes.len() as u64,
-            hash: *blake3::hash(&self.bytes).as_bytes(),
-        }
+        ObjectMeta { codec: self.codec, size: self.bytes.len() as u64, hash: hash_of(&self.bytes) }
+    }
+}
+
+/// From so many bytes on, all cores hash together.
+const HASHED_TOGETHER_MIN: usize = 4 << 20;
+
+/// The BLAKE3 hash of an object's bytes.
+#[must_use]
+pub fn hash_of(bytes: &[u8]) -> [u8; 32] {
+    match bytes.len() < HASHED_TOGETHER_MIN {
+        true => *blake3::hash(bytes).as_bytes(),
+        false => *blake3::Hasher::new().update_rayon(bytes).finalize().as_bytes(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use grid_proto::{ObjectMeta, Value};
+use grid_share::Sealed;
 
 /// Counts bytes of objects that are in memory: in a store, in calls that read them, on their way.
 /// Clones count together.
@@ -21,8 +22,14 @@ pub struct Reserved {
 
 /// The bytes of an object, counted until the last reader is done.
 pub struct Buffer {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     gauge: Gauge,
+}
+
+enum Bytes {
+    Own(Vec<u8>),
+    /// Shared with other processes; each of them counts them.
+    Sealed(Sealed),
 }
 
 /// The bytes behind a key, shared by all who read them.
@@ -64,9 +71,27 @@ impl Drop for Reserved {
 }
 
 impl Buffer {
-    fn new(bytes: Vec<u8>, gauge: &Gauge) -> Self {
-        gauge.add(bytes.capacity() as u64);
+    fn new(bytes: Bytes, gauge: &Gauge) -> Self {
+        gauge.add(bytes.counted());
         Self { bytes, gauge: gauge.clone() }
+    }
+
+    /// The memory that other processes may map, if it is such.
+    #[must_use]
+    pub fn sealed(&self) -> Option<&Sealed> {
+        match &self.bytes {
+            Bytes::Own(_) => None,
+            Bytes::Sealed(sealed) => Some(sealed),
+        }
+    }
+}
+
+impl Bytes {
+    fn counted(&self) -> u64 {
+        match self {
+            Self::Own(bytes) => bytes.capacity() as u64,
+            Self::Sealed(sealed) => sealed.len() as u64,
+        }
     }
 }
 
@@ -74,19 +99,22 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        match &self.bytes {
+            Bytes::Own(bytes) => bytes,
+            Bytes::Sealed(sealed) => sealed,
+        }
     }
 }
 
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.bytes.len())
+        write!(f, "{} bytes", self.len())
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.gauge.subtract(self.bytes.capacity() as u64);
+        self.gauge.subtract(self.bytes.counted());
     }
 }
 
@@ -94,7 +122,7 @@ impl Object {
     /// An object of a value, hashed once.
     #[must_use]
     pub fn new(value: Value, gauge: &Gauge) -> Self {
-        Self { meta: value.meta(), bytes: Arc::new(Buffer::new(value.bytes, gauge)) }
+        Self { meta: value.meta(), bytes: Arc::new(Buffer::new(Bytes::Own(value.bytes), gauge)) }
     }
 
     /// An object that arrived over a link or from a file, if its bytes are what they should be.
@@ -102,5 +130,16 @@ impl Object {
     pub fn verified(meta: ObjectMeta, bytes: Vec<u8>, gauge: &Gauge) -> Option<Self> {
         let object = Self::new(Value { codec: meta.codec, bytes }, gauge);
         (object.meta == meta).then_some(object)
+    }
+
+    /// An object in memory that another process has sealed, if its bytes are what they should be.
+    #[must_use]
+    pub fn sealed(meta: ObjectMeta, sealed: Sealed, gauge: &Gauge) -> Option<Self> {
+        let same = meta.size == sealed.len() as u64 && meta.hash == grid_proto::hash_of(&sealed);
+        same.then(|| Self::of_sealed(meta, sealed, gauge))
+    }
+
+    pub(crate) fn of_sealed(meta: ObjectMeta, sealed: Sealed, gauge: &Gauge) -> Self {
+        Self { meta, bytes: Arc::new(Buffer::new(Bytes::Sealed(sealed), gauge)) }
     }
 }

@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use grid_proto::{Key, ObjectMeta};
+use grid_share::Sealed;
 
 use crate::files::{Disk, Files, LocalDisk, SpillFile, Wake};
 use crate::object::{Gauge, Object};
@@ -161,6 +162,22 @@ impl Store {
             Some(Place::Memory(object)) => Some(object),
             Some(Place::File(..)) | None => None,
         }
+    }
+
+    /// The object of a key, in memory that other processes may map ([`Buffer::sealed`]): copied there
+    /// when that is asked for the first time. `None` if it is not in memory.
+    ///
+    /// # Errors
+    /// See [`Sealed::copy_of`].
+    pub fn share(&self, key: &Key) -> io::Result<Option<Object>> {
+        let Some(object) = self.find(key) else { return Ok(None) };
+        if object.bytes.sealed().is_some() {
+            return Ok(Some(object));
+        }
+        let sealed = Sealed::copy_of(&object.bytes)?;
+        let shared = Object::of_sealed(object.meta, sealed, self.gauge());
+        self.shared().policy().exchange(key, &object.bytes, &shared.bytes);
+        Ok(Some(shared))
     }
 
     /// What is known of an object, wherever it is.

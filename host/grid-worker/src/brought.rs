@@ -56,16 +56,16 @@ impl Taking {
             batch.push((key, tokio::time::timeout(time, take).await.map_err(late)??));
             bytes += meta.size;
             if bytes >= BATCH_BYTES || batch.len() >= BATCH_OBJECTS {
-                self.keep(std::mem::take(&mut batch), send).await?;
+                self.keep_and_say(std::mem::take(&mut batch), send).await?;
                 bytes = 0;
             }
             drop(room);
         }
-        self.keep(batch, send).await
+        self.keep_and_say(batch, send).await
     }
 
     /// Nobody may bring bytes under the key of something else.
-    fn check(&self, items: &[(Key, ObjectMeta)]) -> Result<(), String> {
+    pub(crate) fn check(&self, items: &[(Key, ObjectMeta)]) -> Result<(), String> {
         if items.len() > ITEMS_MAX {
             return Err(format!("{} objects at once; at most {ITEMS_MAX} are taken", items.len()));
         }
@@ -81,7 +81,18 @@ impl Taking {
         Ok(())
     }
 
-    async fn keep(
+    /// Gives objects to the driver; says of each whether it is kept.
+    ///
+    /// # Errors
+    /// The worker is stopping.
+    pub(crate) async fn keep(&self, objects: Vec<(Key, Arrived)>) -> Result<Vec<bool>, NetError> {
+        let stopping = || NetError::Closed("the worker is stopping".to_owned());
+        let (kept, answer) = oneshot::channel();
+        self.keeper.send(Brought { objects, kept }).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())
+    }
+
+    async fn keep_and_say(
         &self,
         objects: Vec<(Key, Arrived)>,
         send: &mut SendStream,
@@ -90,11 +101,7 @@ impl Taking {
             return Ok(());
         }
         let metas: Vec<_> = objects.iter().map(|(_, arrived)| arrived.meta()).collect();
-        let stopping = || NetError::Closed("the worker is stopping".to_owned());
-        let (kept, answer) = oneshot::channel();
-        self.keeper.send(Brought { objects, kept }).await.map_err(|_| stopping())?;
-        let kept = answer.await.map_err(|_| stopping())?;
-        for (meta, kept) in metas.into_iter().zip(kept) {
+        for (meta, kept) in metas.into_iter().zip(self.keep(objects).await?) {
             let header = match kept {
                 true => BulkHeader::Found(meta),
                 false => BulkHeader::Refused("its disk takes no more".to_owned()),

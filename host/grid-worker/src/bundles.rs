@@ -55,7 +55,7 @@ async fn fetch(scheduler: &Connection, hash: BundleHash) -> Result<Vec<u8>, NetE
             recv.recv_bytes(size).await
         }
         Some(BulkHeader::Refused(reason)) => Err(NetError::Closed(reason)),
-        Some(BulkHeader::Missing) | None => {
+        Some(BulkHeader::Missing | BulkHeader::OverNetwork | BulkHeader::Door { .. }) | None => {
             Err(NetError::Closed("the scheduler does not have it".to_owned()))
         }
     }

@@ -7,7 +7,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grid_net::{Backoff, Connection, Endpoint, Inbox, Kind, NetError, Outbox, channel};
+use grid_net::{
+    Backoff, Connection, Endpoint, HostListener, Inbox, Kind, NetError, Outbox, channel,
+};
 use grid_proto::limits::INLINE_RESULT_BYTES_MAX;
 use grid_proto::message::{FromWorker, OUTPUT_TOLD_BYTES_MAX, Outcome, Registration, ToWorker};
 use grid_proto::{
@@ -22,6 +24,7 @@ use crate::brought::{Brought, Taking};
 use crate::bundles::{self, Loaded};
 use crate::config::WorkerConfig;
 use crate::error::WorkerError;
+use crate::host;
 use crate::incoming::{Arrived, Incoming};
 use crate::local::{LocalBounds, Locals};
 use crate::memory::MemoryWatch;
@@ -167,7 +170,10 @@ impl Worker {
             bytes_max: self.config.memory.inputs_bytes_max(),
             keeper: self.keeper.clone(),
         };
-        let serving = Serving { store: self.store.clone(), lost: self.loser.clone(), taking };
+        let host = self.listen_on_host();
+        let door = host.as_ref().map(HostListener::door);
+        let serving = Serving { store: self.store.clone(), lost: self.loser.clone(), taking, door };
+        let on_host = host.map(|host| tokio::spawn(host::serve(host, serving.clone())));
         let serving = tokio::spawn(serve(self.endpoint.clone(), serving));
         let result = tokio::select! {
             result = self.work() => result,
@@ -177,6 +183,9 @@ impl Worker {
             }
         };
         serving.abort();
+        if let Some(on_host) = on_host {
+            on_host.abort();
+        }
         for cancel in self.cancels.values() {
             cancel.cancel();
         }

@@ -1,6 +1,7 @@
 //! Objects on their way in: bounded in bytes together, verified, and kept in memory or, if they are
 //! large, in a file that they are written to as they come.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use grid_net::{NetError, RecvStream};
@@ -8,6 +9,8 @@ use grid_proto::{Key, ObjectMeta};
 use grid_store::{Object, Receiver, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
+
+use crate::host;
 
 /// What transfers together may hold of a worker's memory.
 const SHARE_MAX: u64 = 10;
@@ -74,12 +77,45 @@ impl Incoming {
         let reserved = self.store.gauge().reserve(meta.size);
         let bytes = recv.recv_bytes(size).await?;
         drop(reserved);
+        self.verify(key, meta, bytes).await
+    }
+
+    /// An object of bytes that have come, if they are what they should be.
+    ///
+    /// # Errors
+    /// They are not.
+    pub(crate) async fn verify(
+        &self,
+        key: Key,
+        meta: ObjectMeta,
+        bytes: Vec<u8>,
+    ) -> Result<Arrived, NetError> {
         let gauge = self.store.gauge().clone();
         let verify = move || Object::verified(meta, bytes, &gauge);
         let object = match meta.size > HASHED_HERE_MAX {
             true => spawn_blocking(verify).await.unwrap_or(None),
             false => verify(),
         };
+        object.map(Arrived::Object).ok_or_else(|| changed(&key))
+    }
+
+    /// Whether an object of this size has to come through a file.
+    pub(crate) fn is_large(&self, size: u64) -> bool {
+        self.store.is_large(size)
+    }
+
+    /// An object in the memory of another process of this host, if it is what it should be.
+    ///
+    /// # Errors
+    /// It is not, or it cannot be mapped.
+    pub(crate) async fn map(
+        &self,
+        key: Key,
+        meta: ObjectMeta,
+        fd: OwnedFd,
+    ) -> Result<Arrived, NetError> {
+        let gauge = self.store.gauge().clone();
+        let object = on_disk(move || host::map(meta, fd, &gauge)).await?;
         object.map(Arrived::Object).ok_or_else(|| changed(&key))
     }
 

@@ -21,6 +21,7 @@ mod bundles;
 mod config;
 mod driver;
 mod error;
+mod host;
 mod incoming;
 mod local;
 mod memory;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use grid_net::{Connection, Endpoint, Kind, NetError};
+use grid_net::{Connection, Endpoint, HostStream, Kind, NetError};
 use grid_proto::message::{BulkHeader, BulkRequest};
 use grid_proto::{Key, WorkerId};
 
@@ -23,6 +23,13 @@ pub(crate) struct Fetched {
     pub(crate) objects: Vec<(Key, Arrived)>,
     pub(crate) failed: Vec<Key>,
     pub(crate) took: Duration,
+}
+
+/// What became of one object that was asked for.
+enum Taken {
+    Arrived(Arrived),
+    Missing,
+    OverNetwork,
 }
 
 /// Connections to peers, by address.
@@ -65,10 +72,14 @@ impl Peers {
         objects: &mut Vec<(Key, Arrived)>,
     ) -> Result<(), NetError> {
         let connection = self.connect(address).await?;
+        let keys = self.fetch_on_host(&connection, keys, objects).await?;
+        if keys.is_empty() {
+            return Ok(());
+        }
         let (mut send, mut recv) = connection.open(Kind::Bulk).await?;
-        send.send(&BulkRequest::Objects(keys.to_vec())).await?;
+        send.send(&BulkRequest::Objects(keys.clone())).await?;
         send.finish().await?;
-        for key in keys {
+        for key in &keys {
             match in_time(ANSWER_TIMEOUT, recv.recv::<BulkHeader>()).await? {
                 Some(BulkHeader::Found(meta)) => {
                     let _room = self.incoming.room(meta.size).await;
@@ -77,10 +88,72 @@ impl Peers {
                 }
                 Some(BulkHeader::Missing) => {}
                 Some(BulkHeader::Refused(reason)) => return Err(NetError::Closed(reason)),
-                None => return Err(NetError::Closed("the peer stopped early".to_owned())),
+                Some(BulkHeader::OverNetwork | BulkHeader::Door { .. }) | None => {
+                    return Err(NetError::Closed("the peer stopped early".to_owned()));
+                }
             }
         }
         Ok(())
+    }
+
+    /// Fetches what a peer on the same host has in memory. Gives the keys that have to come over the
+    /// network.
+    async fn fetch_on_host(
+        &self,
+        connection: &Connection,
+        keys: &[Key],
+        objects: &mut Vec<(Key, Arrived)>,
+    ) -> Result<Vec<Key>, NetError> {
+        let Some(mut lease) = connection.on_host().await else { return Ok(keys.to_vec()) };
+        let mut rest = Vec::new();
+        let stream = lease.stream();
+        let request = BulkRequest::Objects(keys.to_vec());
+        let mut asked = stream.send(&request, None).await;
+        for (number, key) in keys.iter().enumerate() {
+            let answered = match asked {
+                Ok(()) => tokio::select! {
+                    taken = in_time(ANSWER_TIMEOUT, self.take_on_host(*key, stream)) => taken,
+                    reason = connection.closed() => return Err(NetError::Closed(reason)),
+                },
+                Err(error) => Err(error),
+            };
+            match answered {
+                Ok(Taken::Arrived(arrived)) => objects.push((*key, arrived)),
+                Ok(Taken::Missing) => {}
+                Ok(Taken::OverNetwork) => rest.push(*key),
+                Err(NetError::Closed(reason)) => return Err(NetError::Closed(reason)),
+                Err(error) => {
+                    tracing::debug!(%error, "shared memory failed: the network is used");
+                    rest.extend(&keys[number..]);
+                    return Ok(rest);
+                }
+            }
+            asked = Ok(());
+        }
+        lease.give_back();
+        Ok(rest)
+    }
+
+    async fn take_on_host(&self, key: Key, stream: &mut HostStream) -> Result<Taken, NetError> {
+        let Some((header, fd)) = stream.recv::<BulkHeader>().await? else {
+            return Err(NetError::NotGrid("the peer shares memory no longer".to_owned()));
+        };
+        match (header, fd) {
+            (BulkHeader::Found(meta), None) if meta.size < grid_share::BYTES_MIN => {
+                let count = usize::try_from(meta.size).unwrap_or(usize::MAX);
+                let bytes = stream.recv_bytes(count).await?;
+                self.incoming.verify(key, meta, bytes).await.map(Taken::Arrived)
+            }
+            (BulkHeader::Found(meta), Some(_)) if self.incoming.is_large(meta.size) => {
+                Ok(Taken::OverNetwork)
+            }
+            (BulkHeader::Found(meta), Some(fd)) => {
+                self.incoming.map(key, meta, fd).await.map(Taken::Arrived)
+            }
+            (BulkHeader::Missing, _) => Ok(Taken::Missing),
+            (BulkHeader::OverNetwork, _) => Ok(Taken::OverNetwork),
+            _ => Err(NetError::NotGrid("the peer answers something else".to_owned())),
+        }
     }
 
     /// Ends the connection to a peer, and with it whatever it was asked for.

@@ -18,6 +18,8 @@ pub(crate) struct Serving {
     pub(crate) store: Store,
     pub(crate) lost: mpsc::Sender<Key>,
     pub(crate) taking: Taking,
+    /// Where memory is shared with processes of this host.
+    pub(crate) door: Option<BulkHeader>,
 }
 
 /// Answers whoever connects, until the endpoint is closed.
@@ -57,6 +59,11 @@ async fn answer(
         Some(BulkRequest::Objects(keys)) => keys,
         Some(BulkRequest::Put(items)) => {
             serving.taking.take(items, &mut send, &mut recv).await?;
+            return send.finish().await;
+        }
+        Some(BulkRequest::Share) => {
+            let none = || BulkHeader::Refused("this worker shares no memory".to_owned());
+            send.send(&serving.door.clone().unwrap_or_else(none)).await?;
             return send.finish().await;
         }
         Some(BulkRequest::Bundle(_) | BulkRequest::Deploy { .. }) => {
@@ -118,7 +125,7 @@ fn next_piece(mut reader: Reader) -> (Result<Vec<u8>, LoadError>, Reader) {
 }
 
 /// Does what may wait for a disk where that keeps nobody waiting.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

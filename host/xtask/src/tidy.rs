@@ -11,16 +11,17 @@ use serde_json::Value;
 use crate::run::{cargo, program_at, root};
 
 /// What each crate of the host may use of the others. Siblings of one level never use each other.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("grid-proto", &[]),
     ("grid-scheduler", &["grid-proto"]),
-    ("grid-store", &["grid-proto"]),
+    ("grid-share", &[]),
+    ("grid-store", &["grid-proto", "grid-share"]),
     ("grid-sandbox", &["grid-proto"]),
-    ("grid-net", &["grid-proto"]),
+    ("grid-net", &["grid-proto", "grid-share"]),
     ("grid-objects", &["grid-proto"]),
-    ("grid-client", &["grid-proto", "grid-net", "grid-sdk"]),
+    ("grid-client", &["grid-proto", "grid-net", "grid-sdk", "grid-share"]),
     ("grid-server", &["grid-proto", "grid-scheduler", "grid-net"]),
-    ("grid-worker", &["grid-proto", "grid-store", "grid-sandbox", "grid-net"]),
+    ("grid-worker", &["grid-proto", "grid-store", "grid-sandbox", "grid-net", "grid-share"]),
     ("grid-build", &[]),
     ("grid-sdk", &["grid-sdk-macros"]),
     ("grid-sdk-macros", &[]),
@@ -39,7 +40,8 @@ const LAYERS: [(&str, &[&str]); 14] = [
 ];
 
 /// Libraries that belong to some crates alone.
-const HOMES: [(&str, &[&str]); 7] = [
+const HOMES: [(&str, &[&str]); 8] = [
+    ("memmap2", &["grid-share"]),
     ("wasmtime", &["grid-sandbox"]),
     ("wasmtime-wasi", &["grid-sandbox"]),
     ("quinn", &["grid-net"]),

@@ -19,10 +19,13 @@ pub(crate) async fn run(peer: bool) -> anyhow::Result<()> {
     let (client, _) = grid.with("noop").await?;
     let names: Vec<_> = client.workers().await?.into_iter().map(|worker| worker.name).collect();
     round_trip(&client, 1 << 20).await?;
-    let (mut trips, mut uses) = (Vec::new(), Vec::new());
+    let distant = grid.client_that(false).await?;
+    round_trip(&distant, 1 << 20).await?;
+    let (mut trips, mut uses, mut over_network) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         trips.push(round_trip(&client, LARGE).await?);
         uses.push(used_by_two(&client, &names).await?);
+        over_network.push(round_trip(&distant, LARGE).await?);
     }
     let dask = if peer { Some(dask::measure()?) } else { None };
     let tell = |what: &str, seconds: f64, theirs: Option<(f64, f64)>, target: &str| {
@@ -38,6 +41,7 @@ pub(crate) async fn run(peer: bool) -> anyhow::Result<()> {
     };
     let theirs = dask.map(|dask| (dask.round_trip_s, dask.round_trip_best_s));
     tell("scatter and gather of 256 MiB", median(trips), theirs, "1/30 and 1/2");
+    tell("the same over the network", median(over_network), None, "");
     let theirs = dask.map(|dask| (dask.used_by_two_s, dask.used_by_two_best_s));
     tell("64 MiB scattered, then read on both workers", median(uses), theirs, "1/2 of the best");
     Ok(())

@@ -77,7 +77,13 @@ impl Grid {
     }
 
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
+        self.client_that(true).await
+    }
+
+    /// One that shares memory with workers, or not.
+    pub(crate) async fn client_that(&self, shared_memory: bool) -> anyhow::Result<Client> {
         let options = ClientOptions {
+            shared_memory,
             scheduler: self.address.clone(),
             identity_dir: self.home.path().join("identity"),
             timeout: Duration::from_secs(5),

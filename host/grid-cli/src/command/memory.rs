@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use grid_net::Endpoint;
 use grid_worker::{Marks, MemoryConfig};
 
 use crate::{machine, size};
@@ -36,6 +37,9 @@ pub(crate) struct MemoryArgs {
     /// What these files may hold together. By default as much as the disk takes.
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     spill_limit: Option<u64>,
+    /// Give and take objects over the network alone, also to and from processes of this host.
+    #[arg(long)]
+    no_shared_memory: bool,
 }
 
 /// A memory limit as people write it.
@@ -108,6 +112,11 @@ impl MemoryArgs {
         }
     }
 
+    /// What the worker listens on.
+    pub(crate) fn endpoint(&self, endpoint: Endpoint) -> Endpoint {
+        if self.no_shared_memory { endpoint.without_shared_memory() } else { endpoint }
+    }
+
     /// The same options, for a process that is started with them.
     pub(crate) fn to_args(&self) -> Vec<String> {
         let mut args = vec![
@@ -120,6 +129,7 @@ impl MemoryArgs {
         let directory = self.local_directory.iter();
         args.extend(directory.map(|dir| format!("--local-directory={}", dir.display())));
         args.extend(self.spill_limit.map(|bytes| format!("--spill-limit={bytes}")));
+        args.extend(self.no_shared_memory.then(|| "--no-shared-memory".to_owned()));
         args
     }
 }

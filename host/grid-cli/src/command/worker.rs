@@ -183,7 +183,7 @@ fn milliseconds(time: Duration) -> u64 {
 impl WorkerCommand {
     pub(crate) async fn run(self, global: &Global) -> Result<(), CliError> {
         let identity = Identity::load_or_create(&global.identity_dir())?;
-        let endpoint = Endpoint::quic(self.listen, &identity)?;
+        let endpoint = self.memory.endpoint(Endpoint::quic(self.listen, &identity)?);
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let config = WorkerConfig {
             name: self.name.unwrap_or_else(default_name),
