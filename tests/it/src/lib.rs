@@ -44,6 +44,8 @@ mod parts;
 #[cfg(test)]
 mod placement;
 #[cfg(test)]
+mod shared;
+#[cfg(test)]
 mod sharing;
 #[cfg(test)]
 mod signals;
