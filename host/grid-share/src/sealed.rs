@@ -107,7 +107,7 @@ impl Sealed {
 }
 
 /// Maps a file whose seals have been checked.
-#[allow(unsafe_code, reason = "the seals hold what the mapping needs")]
+#[expect(unsafe_code, reason = "the seals hold what the mapping needs")]
 fn map_sealed(file: &File) -> io::Result<Mmap> {
     // SAFETY: a mapping is sound while nobody writes to the file or shortens it. It is sealed against
     // both, for all processes and for ever; seals can be added and never taken away. The kernel refuses
