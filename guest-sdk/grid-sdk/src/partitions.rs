@@ -38,7 +38,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::{self, Entry, Error, ErrorKind, Lines};
+use crate::store::{self, Entry, Error, ErrorKind, Lines, Object};
 
 mod rows;
 #[cfg(test)]
@@ -48,6 +48,8 @@ pub use rows::Rows;
 
 /// Partitions of one plan: more would be more calls than a grid should be given for it.
 const PARTITIONS_MAX: usize = 1_000_000;
+/// A first line that is longer is none of names.
+const HEADER_BYTES_MAX: u64 = 1 << 20;
 /// What some programs write in front of a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -86,16 +88,40 @@ pub fn read_lines(url: &str, block_bytes: u64) -> Result<Vec<Partition>, Error> 
 /// that would begin or end in one is an error.
 ///
 /// # Errors
-/// Nothing is there, there would be more than 1,000,000, a header that is no text, or see [`ErrorKind`].
+/// Nothing is there, there would be more than 1,000,000, a header that is no text or longer than 1 MiB, or
+/// see [`ErrorKind`].
 pub fn read_csv(url: &str, block_bytes: u64) -> Result<Vec<Partition>, Error> {
     let mut parts = Vec::new();
     for entry in files(url)? {
-        let header = store::lines(&entry.url, 0..1)?.read_to_end()?;
-        let rows_start = header.len() as u64;
-        let header = rows::header(&entry.url, &header)?;
-        cut(&entry, block_bytes, rows_start, Some(header), &mut parts)?;
+        cut_csv(&store::open(&entry.url)?, block_bytes, &mut parts)?;
     }
     Ok(parts)
+}
+
+fn cut_csv(object: &Object, block_bytes: u64, parts: &mut Vec<Partition>) -> Result<(), Error> {
+    let header = first_line(object)?;
+    let rows_start = header.len() as u64;
+    let header = rows::header(object.url(), &header)?;
+    cut(object.entry(), block_bytes, rows_start, Some(header), parts)
+}
+
+/// The first line of a table, with its end.
+fn first_line(object: &Object) -> Result<Vec<u8>, Error> {
+    // Nearly always the first read holds it.
+    for bytes in [4 << 10, 64 << 10, HEADER_BYTES_MAX] {
+        let mut line = object.read(0..bytes)?;
+        if let Some(end) = line.iter().position(|&byte| byte == b'\n') {
+            line.truncate(end + 1);
+            return Ok(line);
+        }
+        if bytes >= object.size() {
+            return Ok(line);
+        }
+    }
+    let message = format!(
+        "its first line has more than {HEADER_BYTES_MAX} bytes: is it a table with a header?"
+    );
+    Err(error(ErrorKind::OverLimit, object.url(), Some(0), message))
 }
 
 /// The files that a URL stands for.
@@ -157,7 +183,8 @@ impl Partition {
     /// tuple or a list. It is held in memory as a whole.
     ///
     /// # Errors
-    /// As [`Self::lines`], or a quoted line break goes over one of its ends.
+    /// As [`Self::lines`], or quotes are broken: one that nothing closes, as where a line break inside of
+    /// quotes lies at one of its ends, or text behind a closing one.
     pub fn rows<T: serde::de::DeserializeOwned>(&self) -> Result<Rows<T>, Error> {
         let (start, bytes) = self.lines()?.take_all()?;
         Rows::new(&self.url, start, bytes, self.header.as_deref())

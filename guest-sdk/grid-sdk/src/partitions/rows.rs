@@ -32,19 +32,62 @@ fn reader(bytes: Vec<u8>) -> csv::Reader<Cursor<Vec<u8>>> {
 
 /// The text of a first line, without a mark in front of it and its end.
 pub(super) fn header(url: &str, line: &[u8]) -> Result<String, Error> {
-    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
-    if has_open_quote(line) {
-        let message = "a line break lies inside of a quoted name of the header";
-        return Err(error(ErrorKind::Other, url, Some(0), message));
+    let text = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+    let wrong = |at: usize, message: &str| {
+        error(ErrorKind::Other, url, Some((line.len() - text.len() + at) as u64), message)
+    };
+    match wrong_quote(text) {
+        Some(Quote::Open(at)) => {
+            return Err(wrong(at, "a line break lies inside of a quoted name of the header"));
+        }
+        Some(Quote::Early(at)) => return Err(wrong(at, "text stands behind a closing quote")),
+        None => {}
     }
-    let text = std::str::from_utf8(line)
-        .map_err(|_| error(ErrorKind::Other, url, Some(0), "the header is not UTF-8"))?;
+    let text = std::str::from_utf8(text)
+        .map_err(|failed| wrong(failed.valid_up_to(), "the header is not UTF-8"))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Whether a text ends inside of quotes. A quote inside of quotes is written twice.
-fn has_open_quote(text: &[u8]) -> bool {
-    text.iter().filter(|&&byte| byte == b'"').count() % 2 == 1
+/// What is wrong with quotes, and at which byte.
+enum Quote {
+    /// It opens, and nothing closes it.
+    Open(usize),
+    /// Something else than the end of a field stands behind the one that closes.
+    Early(usize),
+}
+
+/// Looks for quotes that are not as they should be. One opens a field where that begins, is an ordinary
+/// character further on, and stands for itself in quotes if it is doubled.
+fn wrong_quote(text: &[u8]) -> Option<Quote> {
+    enum At {
+        Begin,
+        Plain,
+        Quoted,
+        Closed,
+    }
+    if !text.contains(&b'"') {
+        return None;
+    }
+    let mut at = At::Begin;
+    let mut opened = 0;
+    for (place, byte) in text.iter().enumerate() {
+        at = match (at, byte) {
+            (At::Quoted, b'"') => At::Closed,
+            (At::Quoted, _) => At::Quoted,
+            (At::Closed, b'"') => At::Quoted,
+            (At::Begin, b'"') => {
+                opened = place;
+                At::Quoted
+            }
+            (At::Begin | At::Plain | At::Closed, b',' | b'\n' | b'\r') => At::Begin,
+            (At::Begin | At::Plain, _) => At::Plain,
+            (At::Closed, _) => return Some(Quote::Early(place)),
+        };
+    }
+    match at {
+        At::Quoted => Some(Quote::Open(opened)),
+        At::Begin | At::Plain | At::Closed => None,
+    }
 }
 
 impl<T: DeserializeOwned> Rows<T> {
@@ -54,10 +97,22 @@ impl<T: DeserializeOwned> Rows<T> {
         bytes: Vec<u8>,
         header: Option<&str>,
     ) -> Result<Self, Error> {
-        if has_open_quote(&bytes) {
-            let message = "a quote is not closed in this partition: either the file is broken, or a line \
-                           break lies inside of quotes at one of its ends; take larger partitions";
-            return Err(error(ErrorKind::Other, url, Some(start), message));
+        let marked = start == 0 && bytes.starts_with(BYTE_ORDER_MARK);
+        let (start, bytes) = match marked {
+            true => (BYTE_ORDER_MARK.len() as u64, bytes[BYTE_ORDER_MARK.len()..].to_vec()),
+            false => (start, bytes),
+        };
+        let broken = |at: usize, what: &str| {
+            let message = format!(
+                "{what}: either the file is broken, or this partition begins or ends at a line break \
+                 inside of quotes; then take larger partitions"
+            );
+            error(ErrorKind::Other, url, Some(start + at as u64), message)
+        };
+        match wrong_quote(&bytes) {
+            Some(Quote::Open(at)) => return Err(broken(at, "this quote is not closed")),
+            Some(Quote::Early(at)) => return Err(broken(at, "text stands behind a closing quote")),
+            None => {}
         }
         let header = header.map(|header| {
             let mut names = StringRecord::new();

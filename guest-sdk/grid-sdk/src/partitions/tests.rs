@@ -126,6 +126,54 @@ fn a_partition_does_not_begin_or_end_inside_of_quotes() {
 }
 
 #[test]
+fn broken_quotes_are_told_with_their_place() {
+    let url = "memory://broken/x.csv";
+    for (text, at, message) in [
+        ("name,number\na,1\n\"b,2\n", 16, "this quote is not closed"),
+        ("name,number\n\"a\"b,1\n", 15, "text stands behind a closing quote"),
+        ("name,number\n\"a\" ,1\n", 15, "text stands behind a closing quote"),
+        ("\u{feff}name,number\n\"a\"\"\n", 15, "this quote is not closed"),
+    ] {
+        store::put(url, text).unwrap();
+        let failed = read_csv(url, 99).unwrap()[0].rows::<Row>().unwrap_err();
+        assert_eq!((failed.url.as_str(), failed.offset), (url, Some(at)), "{text:?}");
+        assert!(failed.message.starts_with(message), "{text:?}: {failed}");
+    }
+    // Inside of a field that begins without one, it is a character.
+    store::put(url, "name,number\n5\" disk,1\nb\"c\"\"d,2\n").unwrap();
+    assert_eq!(rows(url, 3), [row("5\" disk", Some(1.0)), row("b\"c\"\"d", Some(2.0))]);
+    store::put(url, "name,\"number\"x\na,1\n").unwrap();
+    assert_eq!(read_csv(url, 99).unwrap_err().offset, Some(13));
+}
+
+#[test]
+fn rows_longer_than_blocks_and_marks_are_read() {
+    let url = "memory://long/x.csv";
+    let long = "x".repeat(10_000);
+    store::put(url, format!("name,number\r\n{long},1\r\nb,NaN\r\n{long},\r\n")).unwrap();
+    for block_bytes in [1_000, 9_999, 1 << 20] {
+        let read = rows(url, block_bytes);
+        let names: Vec<_> = read.iter().map(|row| row.name.len()).collect();
+        assert_eq!(names, [10_000, 1, 10_000], "{block_bytes}");
+        assert!(read[1].number.unwrap().is_nan() && read[2].number.is_none());
+    }
+    store::put(url, "name,number\na,1\nb,2\n").unwrap();
+    assert_eq!(rows(url, 1).len(), 2);
+    // A mark is none of the first field, with a header or without.
+    store::put(url, "\u{feff}a,1\nb,x\n").unwrap();
+    let lines = read_lines(url, 99).unwrap();
+    let mut read = lines[0].rows::<(String, u8)>().unwrap();
+    assert_eq!(read.next().unwrap().unwrap(), ("a".to_owned(), 1));
+    assert_eq!(read.next().unwrap().unwrap_err().offset, Some(7));
+    // What has no line breaks is no table.
+    store::put(url, vec![b'x'; (1 << 20) + 1]).unwrap();
+    let failed = read_csv(url, 99).unwrap_err();
+    assert_eq!((failed.kind, failed.offset), (ErrorKind::OverLimit, Some(0)));
+    store::put(url, format!("{}\n1\n", "x".repeat(100_000))).unwrap();
+    assert_eq!(read_csv(url, 99).unwrap().len(), 1);
+}
+
+#[test]
 fn a_file_that_is_not_what_was_planned_is_not_read() {
     let url = "memory://planned/x.csv";
     store::put(url, "name,number\na,1\n").unwrap();
