@@ -44,7 +44,7 @@
 //! # Objects outside of the grid
 //!
 //! A task may read and write files and objects of S3 by URL: see [`store`]. With the feature `csv`, the
-//! module `partitions` cuts texts and tables into parts for many calls.
+//! module `partitions` cuts texts and tables into parts for many calls, and writes tables by parts.
 //!
 //! # What stays on a worker
 //!

@@ -35,15 +35,63 @@
 //! let delays = parts.into_iter().map(|part| delay(part, "AA".to_owned()).unwrap());
 //! assert_eq!(delays.sum::<f64>(), 5.5);
 //! ```
+//!
+//! What calls write lies below one URL: a part for each partition, and a manifest when all of it is there.
+//!
+//! ```
+//! use grid_sdk::partitions::{self, Manifest, Output, Part, Partition};
+//! use grid_sdk::{store, task};
+//!
+//! #[derive(serde::Serialize, serde::Deserialize)]
+//! struct Flight {
+//!     carrier: String,
+//!     delay: Option<f64>,
+//! }
+//!
+//! #[task(reads = "memory://late/", writes = "memory://late/", pure = false)]
+//! pub fn begin(url: String) -> Result<Output, store::Error> {
+//!     partitions::begin(&url, false)
+//! }
+//!
+//! /// The late flights of a partition, as the part of its number.
+//! #[task(reads = "memory://late/", writes = "memory://late/", pure = false, retries = 2)]
+//! pub fn write(part: Partition, number: u32, output: Output) -> Result<Part, store::Error> {
+//!     let late = |flight: &Result<Flight, _>| {
+//!         flight.as_ref().map_or(true, |flight| flight.delay > Some(3.0))
+//!     };
+//!     output.write_csv(number, part.rows::<Flight>()?.filter(late))
+//! }
+//!
+//! #[task(reads = "memory://late/", writes = "memory://late/", pure = false)]
+//! pub fn finish(output: Output, parts: Vec<Part>) -> Result<Manifest, store::Error> {
+//!     output.finish(parts)
+//! }
+//!
+//! grid_sdk::bundle!(begin, write, finish);
+//! store::put("memory://late/in.csv", "carrier,delay\nAA,2\nUA,\nAA,3.5\n").unwrap();
+//! let output = begin("memory://late/out/".to_owned()).unwrap();
+//! let parts = partitions::read_csv("memory://late/in.csv", 5).unwrap().into_iter().zip(0..);
+//! let parts = parts.map(|(part, number)| write(part, number, output.clone()).unwrap()).collect();
+//! let written = finish(output, parts).unwrap();
+//! assert_eq!(written.rows(), 1);
+//! written.concat("memory://late/one.csv").unwrap();
+//! assert_eq!(store::read("memory://late/one.csv").unwrap(), b"carrier,delay\nAA,3.5\n");
+//! ```
+
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
 use crate::store::{self, Entry, Error, ErrorKind, Lines, Object};
 
+mod manifest;
+mod output;
 mod rows;
 #[cfg(test)]
 mod tests;
 
+pub use manifest::Manifest;
+pub use output::{Output, Part, begin};
 pub use rows::Rows;
 
 /// Partitions of one plan: more would be more calls than a grid should be given for it.
@@ -162,6 +210,14 @@ fn cut(
 
 fn error(kind: ErrorKind, url: &str, offset: Option<u64>, message: impl Into<String>) -> Error {
     Error { kind, url: url.to_owned(), offset, message: message.into() }
+}
+
+/// The store's own error, which came as one of `io`.
+fn of_io(url: &str, failed: io::Error) -> Error {
+    match failed.downcast::<Error>() {
+        Ok(error) => error,
+        Err(failed) => error(ErrorKind::Other, url, None, failed.to_string()),
+    }
 }
 
 impl Partition {
