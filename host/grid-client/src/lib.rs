@@ -36,6 +36,7 @@ mod hearing;
 mod io;
 mod link;
 mod partial;
+mod partitions;
 mod plan;
 mod scatter;
 mod slot;
@@ -50,6 +51,7 @@ pub use copies::Rebalanced;
 pub use deploy::Deployed;
 pub use error::ClientError;
 pub use future::Future;
+pub use partitions::{Partitions, Piece};
 pub use plan::RawCall;
 pub use scatter::Scattering;
 
