@@ -40,6 +40,8 @@ mod nested;
 #[cfg(test)]
 mod outside;
 #[cfg(test)]
+mod partitions;
+#[cfg(test)]
 mod parts;
 #[cfg(test)]
 mod placement;

@@ -7,6 +7,8 @@ use grid_sdk::partitions::{self, Partition};
 use grid_sdk::store::{self, Error, Lines};
 use grid_sdk::{Raw, task};
 
+pub mod tables;
+
 /// The kind of an error in front of it.
 fn told(error: Error) -> String {
     format!("{:?}: {error}", error.kind)
@@ -142,6 +144,16 @@ grid_sdk::bundle!(
     read,
     read_modestly,
     read_twice,
+    tables::all_three,
+    tables::any,
+    tables::begin,
+    tables::both,
+    tables::concat,
+    tables::finish,
+    tables::joined,
+    tables::parts_of,
+    tables::trips,
+    tables::write_late,
     write,
     write_for_ever,
 );
