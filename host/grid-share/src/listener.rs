@@ -47,7 +47,7 @@ impl Listener {
         (self.name, Secret(self.secret))
     }
 
-    /// Waits for somebody to connect. Whether it may is found out by [`Self::admit`].
+    /// Waits for somebody to connect. Whether it may is found out by [`Guard::admit`].
     ///
     /// # Errors
     /// What the system says; it may go on after that.

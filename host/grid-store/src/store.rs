@@ -164,8 +164,9 @@ impl Store {
         }
     }
 
-    /// The object of a key, in memory that other processes may map ([`Buffer::sealed`]): copied there
-    /// when that is asked for the first time. `None` if it is not in memory.
+    /// The object of a key, in memory that other processes may map
+    /// ([`Buffer::sealed`](crate::Buffer::sealed)): copied there when that is asked for the first time.
+    /// `None` if it is not in memory.
     ///
     /// # Errors
     /// See [`Sealed::copy_of`].
