@@ -148,7 +148,10 @@ impl Scheduler {
 
     /// Asks busy workers for calls that they were given and have not begun, as many as slots are idle.
     pub(crate) fn ask_back(&mut self) {
-        if !self.unbound.is_empty() {
+        // What is about to start may be for those that are idle now, and what was asked back for them
+        // would go where it came from.
+        let more_to_start = !self.starting.is_empty() || !self.to_start.is_empty();
+        if !self.unbound.is_empty() || more_to_start {
             return;
         }
         let thieves = self.workers.idle(None, LOOKED_AT_MAX);

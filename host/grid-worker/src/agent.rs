@@ -247,6 +247,11 @@ impl Agent {
             self.report_missing(key, attempt, Vec::new());
             return;
         }
+        if in_hand.is_some() {
+            // What it waited for comes for others, if at all.
+            self.forget(key);
+            self.fetches.abandon(&key);
+        }
         if self.held.remove(&key).is_some() {
             // The scheduler does not count on this copy; what it may say about it comes too late.
             self.actions.push_back(Action::Drop(key));
@@ -287,7 +292,6 @@ impl Agent {
         let ready = needs.is_empty();
         let job =
             Job { attempt, task, definition, priority, args, limits, instance, client, needs };
-        self.forget(key);
         self.jobs.insert(key, job);
         if ready {
             self.ready.insert((priority, key));
@@ -381,8 +385,9 @@ impl Agent {
     /// Calls that waited for this object have it now.
     fn complete_inputs(&mut self, key: &Key, calls: BTreeSet<Key>) {
         for call in calls {
-            if let Some(job) = self.jobs.get_mut(&call) {
-                job.needs.inputs.remove(key);
+            if let Some(job) = self.jobs.get_mut(&call)
+                && job.needs.inputs.remove(key)
+            {
                 self.ready_if_complete(call);
             }
         }
@@ -438,7 +443,7 @@ impl Agent {
     }
 
     fn report(&mut self, key: Key, attempt: Attempt, outcome: Outcome, spent: Spent) {
-        if matches!(outcome, Outcome::Failed(_)) {
+        if !matches!(outcome, Outcome::Memory { .. }) {
             self.drop_copy(key);
         }
         let finished = FromWorker::Finished { key, attempt, outcome, spent };

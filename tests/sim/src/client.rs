@@ -163,6 +163,8 @@ impl SimClient {
         {
             graph.add_actor(rng);
         }
+        // What was added may be among what is held.
+        graph.drop_read_before(&held);
         self.requests += 1;
         let request = RequestId(self.requests);
         if rng.chance(8) {

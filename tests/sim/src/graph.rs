@@ -95,7 +95,7 @@ impl Graph {
 
     /// What its client holds already and reads in a call before the one that would say it anew is
     /// not said anew: inputs come before their readers.
-    fn drop_read_before(&mut self, held: &[Key]) {
+    pub(crate) fn drop_read_before(&mut self, held: &[Key]) {
         let mut read = BTreeSet::new();
         self.calls.retain(|call| {
             let inputs = call.args.iter().filter_map(|arg| match arg {

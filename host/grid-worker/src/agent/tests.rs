@@ -142,6 +142,17 @@ fn a_copy_that_comes_twice_stays() {
 }
 
 #[test]
+fn an_input_that_an_earlier_attempt_waited_for_does_not_start_the_later_one_again() {
+    let mut agent = agent();
+    run(&mut agent, 2, 0, &[(1, &[PEER])]);
+    run(&mut agent, 1, 0, &[]);
+    done(&mut agent, 1, 0);
+    assert_eq!(executed(&run(&mut agent, 2, 1, &[(1, &[PEER])])), [(key(2), Attempt(1))]);
+    agent.on_fetched(PEER, &[copy(1)], &[]);
+    assert!(executed(&settle(&mut agent)).is_empty());
+}
+
+#[test]
 fn a_copy_of_what_is_computed_here_goes_when_that_ends_without_a_result() {
     let mut agent = agent();
     run(&mut agent, 2, 0, &[(1, &[PEER])]);
@@ -149,6 +160,14 @@ fn a_copy_of_what_is_computed_here_goes_when_that_ends_without_a_result() {
     agent.on_fetched(PEER, &[copy(1)], &[]);
     assert_eq!(settle(&mut agent), [Action::Send(FromWorker::Holds(vec![copy(1)]))]);
     agent.on_message(ToWorker::Cancel(vec![(key(1), Attempt(4))]));
+    assert!(settle(&mut agent).contains(&Action::Drop(key(1))));
+    // Nor does it stay when the call asks to run elsewhere.
+    let mut agent = self::agent();
+    run(&mut agent, 1, 4, &[]);
+    run(&mut agent, 2, 0, &[(1, &[PEER])]);
+    agent.on_fetched(PEER, &[copy(1)], &[]);
+    settle(&mut agent);
+    assert!(!agent.on_executed(key(1), Attempt(4), Outcome::Reschedule, Spent::default()));
     assert!(settle(&mut agent).contains(&Action::Drop(key(1))));
 }
 
