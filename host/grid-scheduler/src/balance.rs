@@ -31,6 +31,8 @@ const LOOKED_AT_MAX: usize = 32;
 const LOOKS_MAX: usize = 512;
 /// Calls that would start sooner than this where they are stay there.
 const PATIENCE_US: u64 = 10_000;
+/// A worker is not asked again so soon for a call that it has given back and got again.
+const AGAIN_AFTER_US: u64 = 1_000_000;
 
 /// Where the next round goes on, so that a worker that nothing suits, or that has nothing to give,
 /// hides no other.
@@ -206,6 +208,13 @@ impl Scheduler {
         wanted
     }
 
+    /// This worker gave the call back a moment ago, and has it again: whoever was to take it had got other
+    /// work meanwhile, and may have so again.
+    fn gave_back_lately(&self, id: CallId, worker: WorkerId) -> bool {
+        let gave_back = self.calls[id].wishes.as_ref().and_then(|wishes| wishes.gave_back);
+        gave_back.is_some_and(|(by, at)| by == worker && self.now.0 < at.0 + AGAIN_AFTER_US)
+    }
+
     /// The same of one worker, for at most so many.
     fn ask_back_of(&mut self, victim: WorkerId, thieves: &[Place], count_max: usize) {
         let Some(state) = self.workers.of(victim) else { return };
@@ -219,6 +228,7 @@ impl Scheduler {
                     && !processing.withdrawing
                     && self.calls[*id].needs().is_none()
                     && self.avoided_by(*id).is_none()
+                    && !self.gave_back_lately(*id, victim)
                     && !self.actors.is_method(*id)
             })
             .map(|(id, _)| (self.calls[id].priority, id))

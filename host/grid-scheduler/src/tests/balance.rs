@@ -207,6 +207,25 @@ fn a_call_behind_one_that_does_not_end_goes_to_a_newcomer() {
 }
 
 #[test]
+fn what_was_given_back_in_vain_is_not_asked_for_again_at_once() {
+    let mut grid = Grid::new();
+    grid.worker(10, 1);
+    grid.submit(ANN, &[call(1, &[]), call(2, &[])], &[key(1), key(2)]);
+    grid.hear(10, FromWorker::Started(vec![(key(1), Attempt(0))]));
+    grid.worker(11, 1);
+    grid.now = Now(600_000);
+    assert_eq!(withdrawn(&grid.hear(10, heartbeat())).len(), 1);
+    grid.tell(Event::WorkerGone(WorkerId(11)));
+    let gave = FromWorker::Withdrawn { key: key(2), attempt: Attempt(0) };
+    assert_eq!(grid.hear(10, gave).placed(), [(10, 2, 1)]);
+    grid.worker(12, 1);
+    grid.now = Now(1_500_000);
+    assert_eq!(withdrawn(&grid.hear(10, heartbeat())), []);
+    grid.now = Now(1_700_000);
+    assert_eq!(withdrawn(&grid.hear(10, heartbeat())), [(10, key(2), Attempt(1))]);
+}
+
+#[test]
 fn a_reader_behind_one_that_does_not_end_goes_after_its_input_only_if_that_is_sooner() {
     for (bytes, goes) in [(8, true), (900_000_000, false)] {
         let mut grid = Grid::with(Config { lookahead_us: 0, ..Config::default() });
