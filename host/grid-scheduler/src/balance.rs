@@ -228,7 +228,6 @@ impl Scheduler {
                     && !processing.withdrawing
                     && self.calls[*id].needs().is_none()
                     && self.avoided_by(*id).is_none()
-                    && !self.gave_back_lately(*id, victim)
                     && !self.actors.is_method(*id)
             })
             .map(|(id, _)| (self.calls[id].priority, id))
@@ -238,6 +237,9 @@ impl Scheduler {
             last_first.reverse();
         }
         last_first.truncate(not_begun.min(count_max.max(LOOKED_AT_MAX)));
+        // Nor what comes before such a one: the last goes first, or none.
+        let stays = last_first.iter().position(|(_, id)| self.gave_back_lately(*id, victim));
+        last_first.truncate(stays.unwrap_or(last_first.len()));
         let wanted = self.worth_asking_back(victim, &last_first, thieves, count_max);
         let mut attempts = Vec::new();
         for id in wanted {
