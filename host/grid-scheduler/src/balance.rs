@@ -31,8 +31,6 @@ const LOOKED_AT_MAX: usize = 32;
 const LOOKS_MAX: usize = 512;
 /// Calls that would start sooner than this where they are stay there.
 const PATIENCE_US: u64 = 10_000;
-/// A worker is not asked again so soon for a call that it has given back and got again.
-const AGAIN_AFTER_US: u64 = 1_000_000;
 
 /// Where the next round goes on, so that a worker that nothing suits, or that has nothing to give,
 /// hides no other.
@@ -189,7 +187,9 @@ impl Scheduler {
         let Some(victim) = self.workers.of(victim) else { return Vec::new() };
         let (mut given_back_us, mut wanted) = (0, Vec::new());
         for (_, id) in calls {
-            let expected_us = self.tasks.of(self.calls[*id].task).expected_us();
+            // As it counts in its worker's load, whatever is expected of its task by now.
+            let processing = self.calls[*id].processing();
+            let expected_us = processing.map_or(0, |processing| processing.expected_us);
             let then_given_back_us = given_back_us + expected_us;
             // What may run anywhere does not wait behind what is held back for its worker.
             let wait_us = match self.calls[*id].dependencies.is_empty() {
@@ -206,13 +206,6 @@ impl Scheduler {
             }
         }
         wanted
-    }
-
-    /// This worker gave the call back a moment ago, and has it again: whoever was to take it had got other
-    /// work meanwhile, and may have so again.
-    fn gave_back_lately(&self, id: CallId, worker: WorkerId) -> bool {
-        let gave_back = self.calls[id].wishes.as_ref().and_then(|wishes| wishes.gave_back);
-        gave_back.is_some_and(|(by, at)| by == worker && self.now.0 < at.0 + AGAIN_AFTER_US)
     }
 
     /// The same of one worker, for at most so many.
@@ -237,9 +230,6 @@ impl Scheduler {
             last_first.reverse();
         }
         last_first.truncate(not_begun.min(count_max.max(LOOKED_AT_MAX)));
-        // Nor what comes before such a one: the last goes first, or none.
-        let stays = last_first.iter().position(|(_, id)| self.gave_back_lately(*id, victim));
-        last_first.truncate(stays.unwrap_or(last_first.len()));
         let wanted = self.worth_asking_back(victim, &last_first, thieves, count_max);
         let mut attempts = Vec::new();
         for id in wanted {

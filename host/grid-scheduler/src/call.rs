@@ -8,7 +8,6 @@ use grid_proto::{
 };
 use smallvec::SmallVec;
 
-use crate::Now;
 use crate::data::Arrival;
 use crate::dependents::Dependents;
 
@@ -63,8 +62,6 @@ pub(crate) struct Wishes {
     pub(crate) avoids: Option<WorkerId>,
     /// It asked so and was given to nobody since.
     pub(crate) moves: bool,
-    /// The worker that gave it back last, and when.
-    pub(crate) gave_back: Option<(WorkerId, Now)>,
     pub(crate) needs: Needs,
 }
 

@@ -226,7 +226,6 @@ impl Scheduler {
         if let Some(id) = self.current(worker, key, attempt)
             && !self.mutated(Mutation::WithdrawnDropped)
         {
-            self.calls[id].wishes_mut().gave_back = Some((worker, self.now));
             self.start_over(id);
         }
     }

@@ -11,11 +11,11 @@ const SEEDS_MAX: u64 = 1_000;
 const PARTS: usize = 8;
 /// Mistakes that few runs show, with one that last did: it is tried first.
 const RARE: &[(Mutation, u64)] = &[
-    (Mutation::AgainNotTold, 251),
-    (Mutation::StolenFromQuarantine, 71),
-    (Mutation::StaleAccepted, 45),
+    (Mutation::TunedHomelessForgotten, 130),
+    (Mutation::AllInHandCharged, 56),
+    (Mutation::AbandonedAwaited, 47),
     (Mutation::TunedNotRehoused, 45),
-    (Mutation::ResourcesNotSet, 40),
+    (Mutation::BroughtToPaused, 29),
 ];
 
 /// A seed that shows it, and what it shows.

@@ -3,7 +3,7 @@
 use grid_proto::message::{FromWorker, Outcome, ToWorker};
 use grid_proto::{Amount, Attempt, CallSpec, Key, Pins, Spent, WorkerId};
 
-use super::grid::{ANN, Grid, Out, call, key, meta};
+use super::grid::{ANN, Grid, Out, call, heartbeat, key, meta};
 use crate::{Action, Config, Event, Now};
 
 fn withdrawn(out: &Out) -> Vec<(u32, Key, Attempt)> {
@@ -138,16 +138,6 @@ fn pinned(number: u64, name: &str) -> CallSpec {
     spec
 }
 
-fn heartbeat() -> FromWorker {
-    FromWorker::Heartbeat {
-        resident_bytes: 0,
-        descriptors: 0,
-        fetched_bytes: 0,
-        fetching_us: 0,
-        memory: grid_proto::report::MemoryUse::default(),
-    }
-}
-
 #[test]
 fn a_newcomer_with_the_resources_takes_over_calls_that_take_them() {
     let mut grid = Grid::new();
@@ -207,25 +197,6 @@ fn a_call_behind_one_that_does_not_end_goes_to_a_newcomer() {
 }
 
 #[test]
-fn what_was_given_back_in_vain_is_not_asked_for_again_at_once() {
-    let mut grid = Grid::new();
-    grid.worker(10, 1);
-    grid.submit(ANN, &[call(1, &[]), call(2, &[])], &[key(1), key(2)]);
-    grid.hear(10, FromWorker::Started(vec![(key(1), Attempt(0))]));
-    grid.worker(11, 1);
-    grid.now = Now(600_000);
-    assert_eq!(withdrawn(&grid.hear(10, heartbeat())).len(), 1);
-    grid.tell(Event::WorkerGone(WorkerId(11)));
-    let gave = FromWorker::Withdrawn { key: key(2), attempt: Attempt(0) };
-    assert_eq!(grid.hear(10, gave).placed(), [(10, 2, 1)]);
-    grid.worker(12, 1);
-    grid.now = Now(1_500_000);
-    assert_eq!(withdrawn(&grid.hear(10, heartbeat())), []);
-    grid.now = Now(1_700_000);
-    assert_eq!(withdrawn(&grid.hear(10, heartbeat())), [(10, key(2), Attempt(1))]);
-}
-
-#[test]
 fn a_reader_behind_one_that_does_not_end_goes_after_its_input_only_if_that_is_sooner() {
     for (bytes, goes) in [(8, true), (900_000_000, false)] {
         let mut grid = Grid::with(Config { lookahead_us: 0, ..Config::default() });
@@ -256,6 +227,16 @@ fn what_would_come_back_is_not_asked_back() {
             assert_eq!(out.placed(), [(11, 3, 1)]);
         }
     }
+}
+
+#[test]
+fn what_would_come_back_is_not_asked_back_though_its_task_is_shorter_than_it_was_taken_for() {
+    let mut grid = Grid::with(Config { lookahead_us: 1_000_000, ..Config::default() });
+    assert_eq!(readers(&mut grid, 6_000_000, 4).placed().len(), 4);
+    // It took 100 us; each of the others still counts as 5 ms where it is.
+    grid.finish(10, 1, 0, 1);
+    grid.hear(10, FromWorker::Started(vec![(key(2), Attempt(0))]));
+    assert_eq!(withdrawn(&grid.worker(11, 1)), []);
 }
 
 #[test]

@@ -302,6 +302,16 @@ pub(super) fn number(key: Key) -> u64 {
     u64::from_le_bytes(key.0[..8].try_into().unwrap())
 }
 
+pub(super) fn heartbeat() -> FromWorker {
+    FromWorker::Heartbeat {
+        resident_bytes: 0,
+        descriptors: 0,
+        fetched_bytes: 0,
+        fetching_us: 0,
+        memory: grid_proto::report::MemoryUse::default(),
+    }
+}
+
 /// A copy of a result of so many bytes.
 pub(super) fn copy(call: u64, bytes: u64) -> (Key, Version) {
     (key(call), meta(bytes).version())

@@ -1,10 +1,10 @@
 //! What is large is done in turns, and keeps nobody waiting.
 
-use grid_proto::message::{FromClient, FromWorker, Outcome, Submission};
+use grid_proto::message::{FromClient, FromWorker, Outcome, Submission, ToWorker};
 use grid_proto::{Attempt, ClientId, RequestId, Spent, WorkerId};
 
-use super::grid::{ANN, BOB, Grid, Out, call, key, meta, tasks};
-use crate::{Config, Event, Now};
+use super::grid::{ANN, BOB, Grid, Out, call, heartbeat, key, meta, tasks};
+use crate::{Action, Config, Event, Now};
 
 fn grid() -> Grid {
     let mut grid = Grid::with(Config { turn_calls_max: 10, lookahead_us: 0, ..Config::default() });
@@ -178,4 +178,25 @@ fn who_leaves_with_a_thousand_futures_keeps_nobody_waiting() {
     assert!(grid.machine.has_leftovers(), "not all are forgotten");
     grid.settle();
     assert_eq!(grid.calls().len(), 1);
+}
+
+#[test]
+fn nothing_is_asked_back_for_a_worker_that_is_about_to_get_calls() {
+    let mut grid = Grid::with(Config { turn_calls_max: 1, ..Config::default() });
+    grid.worker(10, 1);
+    grid.submit(ANN, &[call(1, &[]), call(2, &[])], &[key(1), key(2)]);
+    grid.hear(10, FromWorker::Started(vec![(key(1), Attempt(0))]));
+    grid.worker(11, 1);
+    grid.now = Now(600_000);
+    let heard = Event::Worker(WorkerId(10), heartbeat());
+    grid.machine.handle(grid.now, heard);
+    say(&mut grid, BOB, FromClient::Submit(one(5_000)));
+    let mut placed = Vec::new();
+    while placed.is_empty() {
+        let out = turn(&mut grid);
+        let asks = |action: &Action| matches!(action, Action::ToWorker(_, ToWorker::Withdraw(_)));
+        assert!(!out.0.iter().any(asks), "{out:?}");
+        placed = out.placed();
+    }
+    assert_eq!(placed, [(11, 5_000, 0)]);
 }
