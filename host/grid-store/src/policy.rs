@@ -168,13 +168,15 @@ impl Policy {
         }
     }
 
-    /// The bytes of an object are elsewhere in memory now, if they were those.
-    pub(crate) fn exchange(&mut self, key: &Key, old: &Arc<Buffer>, new: &Arc<Buffer>) {
-        let Some(id) = self.id(key) else { return };
+    /// The bytes of an object are elsewhere in memory now. Says whether they were those.
+    pub(crate) fn exchange(&mut self, key: &Key, old: &Arc<Buffer>, new: &Arc<Buffer>) -> bool {
+        let Some(id) = self.id(key) else { return false };
         let entry = &mut self.entries[id as usize];
-        if entry.bytes.as_ref().is_some_and(|bytes| Arc::ptr_eq(bytes, old)) {
+        let same = entry.bytes.as_ref().is_some_and(|bytes| Arc::ptr_eq(bytes, old));
+        if same {
             entry.bytes = Some(Arc::clone(new));
         }
+        same
     }
 
     /// Drops an object; its bytes and its file go when the last reader is done.

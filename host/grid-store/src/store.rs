@@ -175,10 +175,15 @@ impl Store {
         if object.bytes.sealed().is_some() {
             return Ok(Some(object));
         }
+        let reserved = self.gauge().reserve(object.meta.size);
         let sealed = Sealed::copy_of(&object.bytes)?;
+        drop(reserved);
         let shared = Object::of_sealed(object.meta, sealed, self.gauge());
-        self.shared().policy().exchange(key, &object.bytes, &shared.bytes);
-        Ok(Some(shared))
+        match self.shared().policy().exchange(key, &object.bytes, &shared.bytes) {
+            true => Ok(Some(shared)),
+            // Somebody else was faster, and one copy is enough; or it is gone meanwhile.
+            false => Ok(self.find(key).filter(|now| now.bytes.sealed().is_some()).or(Some(shared))),
+        }
     }
 
     /// What is known of an object, wherever it is.
