@@ -170,7 +170,7 @@ impl Worker {
             bytes_max: self.config.memory.inputs_bytes_max(),
             keeper: self.keeper.clone(),
         };
-        let host = self.listen_on_host();
+        let host = host::listen(&self.endpoint);
         let door = host.as_ref().map(HostListener::door);
         let serving = Serving { store: self.store.clone(), lost: self.loser.clone(), taking, door };
         let on_host = host.map(|host| tokio::spawn(host::serve(host, serving.clone())));

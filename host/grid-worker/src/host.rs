@@ -1,9 +1,9 @@
 //! Objects in memory that processes of this host share: given and taken as descriptors, not as bytes.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use grid_net::{HostListener, HostStream, NetError};
+use grid_net::{Endpoint, HostListener, HostStream, NetError};
 use grid_proto::message::{BulkHeader, BulkRequest};
 use grid_proto::{Key, ObjectMeta};
 use grid_share::Sealed;
@@ -15,6 +15,16 @@ use crate::serve::{Serving, blocking};
 
 /// When there are no descriptors left, it is not tried again at once.
 const AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// Where processes of this host find objects; without, they get them over the network.
+pub(crate) fn listen(endpoint: &Endpoint) -> Option<HostListener> {
+    if !endpoint.shares_memory() {
+        return None;
+    }
+    HostListener::bind()
+        .inspect_err(|error| tracing::warn!(%error, "no memory is shared with this host"))
+        .ok()
+}
 
 /// Answers whoever connects, until it is dropped.
 pub(crate) async fn serve(listener: HostListener, serving: Serving) {
@@ -84,9 +94,7 @@ async fn give(key: Key, stream: &mut HostStream, serving: &Serving) -> Result<()
     });
     let sealed = shared.as_ref().and_then(|object| Some((object.meta, object.bytes.sealed()?)));
     match sealed {
-        Some((meta, sealed)) => {
-            stream.send(&BulkHeader::Found(meta), Some(std::os::fd::AsFd::as_fd(sealed))).await
-        }
+        Some((meta, sealed)) => stream.send(&BulkHeader::Found(meta), Some(sealed.as_fd())).await,
         None => stream.send(&BulkHeader::OverNetwork, None).await,
     }
 }

@@ -1,6 +1,6 @@
 //! Fetching objects from other workers: one connection per peer, one request at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,7 @@ impl Peers {
         objects: &mut Vec<(Key, Arrived)>,
     ) -> Result<(), NetError> {
         let connection = self.connect(address).await?;
-        let keys = self.fetch_on_host(&connection, keys, objects).await?;
+        let keys = self.fetch_on_host(&connection, keys, objects).await;
         if keys.is_empty() {
             return Ok(());
         }
@@ -97,51 +97,56 @@ impl Peers {
     }
 
     /// Fetches what a peer on the same host has in memory. Gives the keys that have to come over the
-    /// network.
+    /// network: so does whatever did not come, because the peer did not answer in time or sent what it
+    /// should not, for the network has the last word.
     async fn fetch_on_host(
         &self,
         connection: &Connection,
         keys: &[Key],
         objects: &mut Vec<(Key, Arrived)>,
-    ) -> Result<Vec<Key>, NetError> {
-        let Some(mut lease) = connection.on_host().await else { return Ok(keys.to_vec()) };
-        let mut rest = Vec::new();
-        let stream = lease.stream();
-        let request = BulkRequest::Objects(keys.to_vec());
-        let mut asked = stream.send(&request, None).await;
-        for (number, key) in keys.iter().enumerate() {
-            let answered = match asked {
-                Ok(()) => tokio::select! {
-                    taken = in_time(ANSWER_TIMEOUT, self.take_on_host(*key, stream)) => taken,
-                    reason = connection.closed() => return Err(NetError::Closed(reason)),
-                },
-                Err(error) => Err(error),
-            };
-            match answered {
-                Ok(Taken::Arrived(arrived)) => objects.push((*key, arrived)),
-                Ok(Taken::Missing) => {}
-                Ok(Taken::OverNetwork) => rest.push(*key),
-                Err(NetError::Closed(reason)) => return Err(NetError::Closed(reason)),
-                Err(error) => {
-                    tracing::debug!(%error, "shared memory failed: the network is used");
-                    rest.extend(&keys[number..]);
-                    return Ok(rest);
-                }
-            }
-            asked = Ok(());
+    ) -> Vec<Key> {
+        let Some(mut lease) = connection.on_host().await else { return keys.to_vec() };
+        let mut settled = BTreeSet::new();
+        let ended = tokio::select! {
+            ended = self.take_all_on_host(lease.stream(), keys, objects, &mut settled) => ended,
+            reason = connection.closed() => Err(NetError::Closed(reason)),
+        };
+        match ended {
+            Ok(()) => lease.give_back(),
+            Err(error) => tracing::debug!(%error, "shared memory failed: the network is used"),
         }
-        lease.give_back();
-        Ok(rest)
+        keys.iter().filter(|key| !settled.contains(key)).copied().collect()
+    }
+
+    async fn take_all_on_host(
+        &self,
+        stream: &mut HostStream,
+        keys: &[Key],
+        objects: &mut Vec<(Key, Arrived)>,
+        settled: &mut BTreeSet<Key>,
+    ) -> Result<(), NetError> {
+        stream.send(&BulkRequest::Objects(keys.to_vec()), None).await?;
+        for key in keys {
+            match self.take_on_host(*key, stream).await? {
+                Taken::Arrived(arrived) => objects.push((*key, arrived)),
+                Taken::Missing => {}
+                Taken::OverNetwork => continue,
+            }
+            settled.insert(*key);
+        }
+        Ok(())
     }
 
     async fn take_on_host(&self, key: Key, stream: &mut HostStream) -> Result<Taken, NetError> {
-        let Some((header, fd)) = stream.recv::<BulkHeader>().await? else {
-            return Err(NetError::NotGrid("the peer shares memory no longer".to_owned()));
+        // What is behind a descriptor is here: to look at it takes as long as it takes.
+        let answer = in_time(ANSWER_TIMEOUT, stream.recv::<BulkHeader>()).await?;
+        let Some((header, fd)) = answer else {
+            return Err(NetError::Closed("the peer shares memory no longer".to_owned()));
         };
         match (header, fd) {
             (BulkHeader::Found(meta), None) if meta.size < grid_share::BYTES_MIN => {
                 let count = usize::try_from(meta.size).unwrap_or(usize::MAX);
-                let bytes = stream.recv_bytes(count).await?;
+                let bytes = in_time(ANSWER_TIMEOUT, stream.recv_bytes(count)).await?;
                 self.incoming.verify(key, meta, bytes).await.map(Taken::Arrived)
             }
             (BulkHeader::Found(meta), Some(_)) if self.incoming.is_large(meta.size) => {
@@ -177,6 +182,9 @@ impl Peers {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 fn time_for(size: u64) -> Duration {
     ANSWER_TIMEOUT + Duration::from_secs(size / BYTES_PER_SECOND_MIN)

@@ -1,6 +1,5 @@
 //! What the worker's memory holds, and what it does when that is nearly full.
 
-use grid_net::HostListener;
 use grid_proto::report::MemoryUse;
 
 use super::{Worker, free};
@@ -52,16 +51,6 @@ impl Worker {
         if !gone.is_empty() {
             free(gone);
         }
-    }
-
-    /// Where processes of this host get at objects without copying them; without, they go over the network.
-    pub(super) fn listen_on_host(&self) -> Option<HostListener> {
-        if !self.endpoint.shares_memory() {
-            return None;
-        }
-        HostListener::bind()
-            .inspect_err(|error| tracing::warn!(%error, "no memory is shared with this host"))
-            .ok()
     }
 
     /// A process that holds more than it may before it has done anything would pause for ever.
