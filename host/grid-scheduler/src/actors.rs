@@ -108,36 +108,41 @@ impl Actors {
         }
     }
 
-    /// A call is in this state from now on.
-    pub(crate) fn on_state(&mut self, id: CallId, state: &State) {
-        let Some(method) = self.methods.get_mut(&id) else { return };
+    /// A call is in this state from now on. Gives the actor that it was the last method of: nothing may
+    /// run there any more.
+    pub(crate) fn on_state(&mut self, id: CallId, state: &State) -> Option<CallId> {
+        let method = self.methods.get_mut(&id)?;
         method.done |= matches!(state, State::Memory { .. });
-        let Method { actor, caller, number, .. } = method;
-        self.stirred.insert(*actor);
-        let Some(actor) = self.by_call.get_mut(actor) else { return };
+        let Method { actor: of, caller, number, .. } = method;
+        self.stirred.insert(*of);
+        let actor = self.by_call.get_mut(of)?;
+        let mut unneeded = None;
         match state {
             State::Waiting { .. } | State::Queued { .. } => {
                 actor.lines.entry(*caller).or_default().insert((*number, id));
             }
             State::Processing(_) => {
                 actor.current = Some(id);
-                return;
+                return None;
             }
             State::Released | State::Arriving(_) | State::Memory { .. } | State::Erred(_) => {
                 if let Some(line) = actor.lines.get_mut(caller) {
                     line.remove(&(*number, id));
                     if line.is_empty() {
                         actor.lines.remove(caller);
+                        unneeded = actor.lines.is_empty().then_some(*of);
                     }
                 }
             }
         }
         actor.current = actor.current.filter(|current| *current != id);
+        unneeded
     }
 
     /// A call is known no longer.
     pub(crate) fn forget(&mut self, id: CallId) {
-        self.on_state(id, &State::Released);
+        // What it has read is looked at anyhow.
+        let _ = self.on_state(id, &State::Released);
         self.methods.remove(&id);
         self.by_call.remove(&id);
     }

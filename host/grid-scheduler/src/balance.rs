@@ -8,7 +8,8 @@
 use std::collections::BTreeSet;
 
 use grid_proto::message::ToWorker;
-use grid_proto::{Amount, Priority, WorkerId};
+use grid_proto::{Amount, Priority, TaskId, WorkerId};
+use smallvec::SmallVec;
 
 use crate::backlog::Line;
 use crate::call::{CallId, State};
@@ -186,13 +187,19 @@ impl Scheduler {
     ) -> Vec<CallId> {
         let Some(victim) = self.workers.of(victim) else { return Vec::new() };
         let (mut given_back_us, mut wanted) = (0, Vec::new());
+        // Tasks of which a call stays that may run anywhere: those before it stay too.
+        let mut stay = SmallVec::<[TaskId; 4]>::new();
         for (_, id) in calls {
+            let (task, anywhere) = (self.calls[*id].task, self.calls[*id].dependencies.is_empty());
+            if anywhere && stay.contains(&task) {
+                continue;
+            }
             // As it counts in its worker's load, whatever is expected of its task by now.
             let processing = self.calls[*id].processing();
             let expected_us = processing.map_or(0, |processing| processing.expected_us);
             let then_given_back_us = given_back_us + expected_us;
             // What may run anywhere does not wait behind what is held back for its worker.
-            let wait_us = match self.calls[*id].dependencies.is_empty() {
+            let wait_us = match anywhere {
                 true => victim.in_hand_without_us(then_given_back_us),
                 false => victim.start_without_us(then_given_back_us),
             };
@@ -203,6 +210,8 @@ impl Scheduler {
                 if wanted.len() == count_max {
                     break;
                 }
+            } else if anywhere {
+                stay.push(task);
             }
         }
         wanted

@@ -30,7 +30,7 @@ impl Scheduler {
         self.counts.change(call.task, Some(&call.state), Some(&state));
         self.story.tell(self.now, &call.key, call.attempt, &state);
         call.state = state;
-        self.actors.on_state(id, &self.calls[id].state);
+        self.to_release.extend(self.actors.on_state(id, &self.calls[id].state));
     }
 
     /// Somebody wants this released call: it and the inputs that it lacks start on their way in
@@ -323,7 +323,10 @@ impl Scheduler {
             }
             State::Queued { .. } => self.dequeue(id),
             State::Memory { .. } => self.free(id, key),
-            State::Released => return self.actors.on_state(id, &State::Released),
+            State::Released => {
+                self.to_release.extend(self.actors.on_state(id, &State::Released));
+                return;
+            }
             State::Arriving(_) | State::Waiting { .. } | State::Erred(_) => {}
         }
         self.set_state(id, State::Released);

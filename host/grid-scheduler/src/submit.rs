@@ -32,7 +32,7 @@ pub(crate) struct Partial {
     /// Calls that shall run to their end, and calls that are known only because they were cancelled.
     detached: Vec<CallId>,
     cancelled: Vec<CallId>,
-    /// All calls that it names: they are not forgotten meanwhile.
+    /// All calls that it names, and what those read of others': they are not forgotten meanwhile.
     staged: Vec<CallId>,
 }
 
@@ -210,6 +210,9 @@ impl Scheduler {
             partial.position += 1;
             self.calls[id].staged += 1;
             partial.staged.push(id);
+            if self.calls[id].priority == priority {
+                self.stage_inputs(id, partial);
+            }
             if self.is_cancelled(id) {
                 partial.cancelled.push(id);
             }
@@ -228,6 +231,19 @@ impl Scheduler {
             partial.wanted.push((id, newly));
         }
         Ok(())
+    }
+
+    /// What a new call reads of earlier submissions stays, though its client lets go of it meanwhile: it
+    /// may be data that is only there, or the failure of what does not run twice.
+    fn stage_inputs(&mut self, id: CallId, partial: &mut Partial) {
+        for input in self.calls[id].dependencies.clone() {
+            // A call's own siblings have its number.
+            let other = self.calls[input].priority.submission != partial.number;
+            if other || partial.parent.is_some() {
+                self.calls[input].staged += 1;
+                partial.staged.push(input);
+            }
+        }
     }
 
     fn resolve_task(&mut self, task: &TaskRef) -> Result<(TaskId, Arc<TaskDescription>), Refusal> {

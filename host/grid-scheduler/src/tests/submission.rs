@@ -163,3 +163,20 @@ fn the_numbers_of_submissions_begin_anew_when_nothing_is_older() {
     let numbers = runs.iter().flat_map(|out| out.runs()).map(|(_, run)| run.priority.submission);
     assert!(numbers.max() > Some(0), "what is known keeps its place");
 }
+
+#[test]
+fn what_a_submission_reads_stays_though_its_client_lets_go_of_it_between_two_pieces() {
+    let mut grid = Grid::new();
+    grid.worker(10, 1);
+    grid.submit(ANN, &[call(1, &[])], &[key(1)]);
+    grid.finish(10, 1, 0, 1);
+    let request = RequestId(9);
+    let (first, last) = (vec![call(2, &[1])], vec![key(2)]);
+    let empty = Submission { request, ..Submission::default() };
+    let first = Submission { tasks: tasks(), calls: first, more: true, ..empty.clone() };
+    grid.say(ANN, FromClient::Submit(first));
+    assert_eq!(grid.say(ANN, FromClient::Release(vec![key(1)])).freed(), []);
+    let out = grid.say(ANN, FromClient::Submit(Submission { wanted: last, ..empty }));
+    assert_eq!(out.placed(), [(10, 2, 0)], "its input is not computed again");
+    assert_eq!(grid.finish(10, 2, 0, 1).freed(), [(10, 1)]);
+}
