@@ -140,8 +140,9 @@ impl Expansion {
         let Options { retries, pure, resident, reads, writes, .. } = &self.options;
         let name = self.function.signature.ident.unraw().to_string();
         let doc = self.function.doc();
-        let parameters = self.inputs.iter().map(|Input { name, shape, .. }| {
-            quote!(::grid_sdk::Parameter { name: #name, shape: #shape })
+        let parameters = self.inputs.iter().map(|Input { name, shape, ty, .. }| {
+            let lazy = quote_spanned!(ty.span() => <#ty as ::grid_sdk::FromValue>::LAZY);
+            quote!(::grid_sdk::Parameter { name: #name, shape: #shape, lazy: #lazy })
         });
         let output = &self.output.shape;
         let memory_bytes = optional(self.options.memory_bytes);

@@ -4100,6 +4100,676 @@ pub mod grid {
                 }
             }
         }
+        /// Values that are larger than a sandbox: an argument of which the call reads what it needs, where the
+        /// worker keeps it, in memory or on disk; and a result that is written piece by piece.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod objects {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Codec = super::super::super::grid::task::types::Codec;
+            /// Why bytes were not taken.
+            #[derive(Clone)]
+            pub enum Error {
+                /// It breaks a rule: the argument at this position comes with the call,
+                /// a result was begun before.
+                Refused(_rt::String),
+                /// The result is larger than the worker allows.
+                OverLimit(_rt::String),
+                /// The worker's disk fails, or there are no objects here, for instance
+                /// while a bundle is described.
+                Unavailable(_rt::String),
+            }
+            impl ::core::fmt::Debug for Error {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        Error::Refused(e) => {
+                            f.debug_tuple("Error::Refused").field(e).finish()
+                        }
+                        Error::OverLimit(e) => {
+                            f.debug_tuple("Error::OverLimit").field(e).finish()
+                        }
+                        Error::Unavailable(e) => {
+                            f.debug_tuple("Error::Unavailable").field(e).finish()
+                        }
+                    }
+                }
+            }
+            impl ::core::fmt::Display for Error {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for Error {}
+            /// An argument that is read. What it holds never changes.
+            ///
+            /// If the worker finds that its bytes are gone or were changed, for
+            /// instance by a bad disk, the attempt ends there and the call runs again
+            /// when they have been made again.
+            #[derive(Debug)]
+            #[repr(transparent)]
+            pub struct Reader {
+                handle: _rt::Resource<Reader>,
+            }
+            impl Reader {
+                #[doc(hidden)]
+                pub unsafe fn from_handle(handle: u32) -> Self {
+                    Self {
+                        handle: unsafe { _rt::Resource::from_handle(handle) },
+                    }
+                }
+                #[doc(hidden)]
+                pub fn take_handle(&self) -> u32 {
+                    _rt::Resource::take_handle(&self.handle)
+                }
+                #[doc(hidden)]
+                pub fn handle(&self) -> u32 {
+                    _rt::Resource::handle(&self.handle)
+                }
+            }
+            unsafe impl _rt::WasmResource for Reader {
+                #[inline]
+                unsafe fn drop(_handle: u32) {
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/objects@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "[resource-drop]reader"]
+                        fn drop(_: i32);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn drop(_: i32) {
+                        unreachable!()
+                    }
+                    unsafe {
+                        drop(_handle as i32);
+                    }
+                }
+            }
+            /// The result while it is written.
+            #[derive(Debug)]
+            #[repr(transparent)]
+            pub struct Writer {
+                handle: _rt::Resource<Writer>,
+            }
+            impl Writer {
+                #[doc(hidden)]
+                pub unsafe fn from_handle(handle: u32) -> Self {
+                    Self {
+                        handle: unsafe { _rt::Resource::from_handle(handle) },
+                    }
+                }
+                #[doc(hidden)]
+                pub fn take_handle(&self) -> u32 {
+                    _rt::Resource::take_handle(&self.handle)
+                }
+                #[doc(hidden)]
+                pub fn handle(&self) -> u32 {
+                    _rt::Resource::handle(&self.handle)
+                }
+            }
+            unsafe impl _rt::WasmResource for Writer {
+                #[inline]
+                unsafe fn drop(_handle: u32) {
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/objects@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "[resource-drop]writer"]
+                        fn drop(_: i32);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn drop(_: i32) {
+                        unreachable!()
+                    }
+                    unsafe {
+                        drop(_handle as i32);
+                    }
+                }
+            }
+            impl Reader {
+                #[allow(unused_unsafe, clippy::all)]
+                #[allow(async_fn_in_trait)]
+                pub fn codec(&self) -> Codec {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")]
+                        #[link(wasm_import_module = "grid:task/objects@0.1.0")]
+                        unsafe extern "C" {
+                            #[link_name = "[method]reader.codec"]
+                            fn wit_import0(_: i32) -> i32;
+                        }
+                        #[cfg(not(target_arch = "wasm32"))]
+                        unsafe extern "C" fn wit_import0(_: i32) -> i32 {
+                            unreachable!()
+                        }
+                        let ret = wit_import0((self).handle() as i32);
+                        super::super::super::grid::task::types::Codec::_lift(ret as u8)
+                    }
+                }
+            }
+            impl Reader {
+                #[allow(unused_unsafe, clippy::all)]
+                #[allow(async_fn_in_trait)]
+                pub fn size(&self) -> u64 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")]
+                        #[link(wasm_import_module = "grid:task/objects@0.1.0")]
+                        unsafe extern "C" {
+                            #[link_name = "[method]reader.size"]
+                            fn wit_import0(_: i32) -> i64;
+                        }
+                        #[cfg(not(target_arch = "wasm32"))]
+                        unsafe extern "C" fn wit_import0(_: i32) -> i64 {
+                            unreachable!()
+                        }
+                        let ret = wit_import0((self).handle() as i32);
+                        ret as u64
+                    }
+                }
+            }
+            impl Reader {
+                #[allow(unused_unsafe, clippy::all)]
+                /// Bytes from `offset` on: `length` of them or fewer, at most 8 MiB. None
+                /// means the end.
+                #[allow(async_fn_in_trait)]
+                pub fn read(&self, offset: u64, length: u32) -> _rt::Vec<u8> {
+                    unsafe {
+                        #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                        #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                        struct RetArea(
+                            [::core::mem::MaybeUninit<
+                                u8,
+                            >; 2 * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let mut ret_area = RetArea(
+                            [::core::mem::MaybeUninit::uninit(); 2
+                                * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                        #[cfg(target_arch = "wasm32")]
+                        #[link(wasm_import_module = "grid:task/objects@0.1.0")]
+                        unsafe extern "C" {
+                            #[link_name = "[method]reader.read"]
+                            fn wit_import1(_: i32, _: i64, _: i32, _: *mut u8);
+                        }
+                        #[cfg(not(target_arch = "wasm32"))]
+                        unsafe extern "C" fn wit_import1(
+                            _: i32,
+                            _: i64,
+                            _: i32,
+                            _: *mut u8,
+                        ) {
+                            unreachable!()
+                        }
+                        wit_import1(
+                            (self).handle() as i32,
+                            _rt::as_i64(&offset),
+                            _rt::as_i32(&length),
+                            ptr0,
+                        );
+                        let l2 = *ptr0.add(0).cast::<*mut u8>();
+                        let l3 = *ptr0
+                            .add(::core::mem::size_of::<*const u8>())
+                            .cast::<usize>();
+                        let len4 = l3;
+                        let result5 = <_ as From<
+                            _rt::Vec<_>,
+                        >>::from(_rt::Vec::from_raw_parts(l2.cast(), len4, len4));
+                        result5
+                    }
+                }
+            }
+            impl Writer {
+                #[allow(unused_unsafe, clippy::all)]
+                /// Adds bytes, at most 512 KiB.
+                #[allow(async_fn_in_trait)]
+                pub fn write(&self, bytes: &[u8]) -> ::core::result::Result<(), Error> {
+                    unsafe {
+                        #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                        #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                        struct RetArea(
+                            [::core::mem::MaybeUninit<
+                                u8,
+                            >; 4 * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let mut ret_area = RetArea(
+                            [::core::mem::MaybeUninit::uninit(); 4
+                                * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let vec0 = bytes;
+                        let ptr0 = vec0.as_ptr().cast::<u8>();
+                        let len0 = vec0.len();
+                        let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                        #[cfg(target_arch = "wasm32")]
+                        #[link(wasm_import_module = "grid:task/objects@0.1.0")]
+                        unsafe extern "C" {
+                            #[link_name = "[method]writer.write"]
+                            fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
+                        }
+                        #[cfg(not(target_arch = "wasm32"))]
+                        unsafe extern "C" fn wit_import2(
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        ) {
+                            unreachable!()
+                        }
+                        wit_import2((self).handle() as i32, ptr0.cast_mut(), len0, ptr1);
+                        let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                        let result15 = match l3 {
+                            0 => {
+                                let e = ();
+                                Ok(e)
+                            }
+                            1 => {
+                                let e = {
+                                    let l4 = i32::from(
+                                        *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                    );
+                                    let v14 = match l4 {
+                                        0 => {
+                                            let e14 = {
+                                                let l5 = *ptr1
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l6 = *ptr1
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len7 = l6;
+                                                let bytes7 = _rt::Vec::from_raw_parts(
+                                                    l5.cast(),
+                                                    len7,
+                                                    len7,
+                                                );
+                                                _rt::string_lift(bytes7)
+                                            };
+                                            Error::Refused(e14)
+                                        }
+                                        1 => {
+                                            let e14 = {
+                                                let l8 = *ptr1
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l9 = *ptr1
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len10 = l9;
+                                                let bytes10 = _rt::Vec::from_raw_parts(
+                                                    l8.cast(),
+                                                    len10,
+                                                    len10,
+                                                );
+                                                _rt::string_lift(bytes10)
+                                            };
+                                            Error::OverLimit(e14)
+                                        }
+                                        n => {
+                                            debug_assert_eq!(n, 2, "invalid enum discriminant");
+                                            let e14 = {
+                                                let l11 = *ptr1
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l12 = *ptr1
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len13 = l12;
+                                                let bytes13 = _rt::Vec::from_raw_parts(
+                                                    l11.cast(),
+                                                    len13,
+                                                    len13,
+                                                );
+                                                _rt::string_lift(bytes13)
+                                            };
+                                            Error::Unavailable(e14)
+                                        }
+                                    };
+                                    v14
+                                };
+                                Err(e)
+                            }
+                            _ => _rt::invalid_enum_discriminant(),
+                        };
+                        result15
+                    }
+                }
+            }
+            impl Writer {
+                #[allow(unused_unsafe, clippy::all)]
+                /// It is whole, and the call's result if the call has one: the bytes
+                /// of the value that `run` returns then are not looked at.
+                #[allow(async_fn_in_trait)]
+                pub fn finish(&self) -> ::core::result::Result<(), Error> {
+                    unsafe {
+                        #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                        #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                        struct RetArea(
+                            [::core::mem::MaybeUninit<
+                                u8,
+                            >; 4 * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let mut ret_area = RetArea(
+                            [::core::mem::MaybeUninit::uninit(); 4
+                                * ::core::mem::size_of::<*const u8>()],
+                        );
+                        let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                        #[cfg(target_arch = "wasm32")]
+                        #[link(wasm_import_module = "grid:task/objects@0.1.0")]
+                        unsafe extern "C" {
+                            #[link_name = "[method]writer.finish"]
+                            fn wit_import1(_: i32, _: *mut u8);
+                        }
+                        #[cfg(not(target_arch = "wasm32"))]
+                        unsafe extern "C" fn wit_import1(_: i32, _: *mut u8) {
+                            unreachable!()
+                        }
+                        wit_import1((self).handle() as i32, ptr0);
+                        let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                        let result14 = match l2 {
+                            0 => {
+                                let e = ();
+                                Ok(e)
+                            }
+                            1 => {
+                                let e = {
+                                    let l3 = i32::from(
+                                        *ptr0.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                    );
+                                    let v13 = match l3 {
+                                        0 => {
+                                            let e13 = {
+                                                let l4 = *ptr0
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l5 = *ptr0
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len6 = l5;
+                                                let bytes6 = _rt::Vec::from_raw_parts(
+                                                    l4.cast(),
+                                                    len6,
+                                                    len6,
+                                                );
+                                                _rt::string_lift(bytes6)
+                                            };
+                                            Error::Refused(e13)
+                                        }
+                                        1 => {
+                                            let e13 = {
+                                                let l7 = *ptr0
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l8 = *ptr0
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len9 = l8;
+                                                let bytes9 = _rt::Vec::from_raw_parts(
+                                                    l7.cast(),
+                                                    len9,
+                                                    len9,
+                                                );
+                                                _rt::string_lift(bytes9)
+                                            };
+                                            Error::OverLimit(e13)
+                                        }
+                                        n => {
+                                            debug_assert_eq!(n, 2, "invalid enum discriminant");
+                                            let e13 = {
+                                                let l10 = *ptr0
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l11 = *ptr0
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len12 = l11;
+                                                let bytes12 = _rt::Vec::from_raw_parts(
+                                                    l10.cast(),
+                                                    len12,
+                                                    len12,
+                                                );
+                                                _rt::string_lift(bytes12)
+                                            };
+                                            Error::Unavailable(e13)
+                                        }
+                                    };
+                                    v13
+                                };
+                                Err(e)
+                            }
+                            _ => _rt::invalid_enum_discriminant(),
+                        };
+                        result14
+                    }
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The argument at a position, from 0. It is one whose parameter is
+            /// described as `lazy`.
+            #[allow(async_fn_in_trait)]
+            pub fn argument(position: u32) -> ::core::result::Result<Reader, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/objects@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "argument"]
+                        fn wit_import1(_: i32, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: i32, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(_rt::as_i32(&position), ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result15 = match l2 {
+                        0 => {
+                            let e = {
+                                let l3 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<i32>();
+                                Reader::from_handle(l3 as u32)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l4 = i32::from(
+                                    *ptr0.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                let v14 = match l4 {
+                                    0 => {
+                                        let e14 = {
+                                            let l5 = *ptr0
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l6 = *ptr0
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len7 = l6;
+                                            let bytes7 = _rt::Vec::from_raw_parts(
+                                                l5.cast(),
+                                                len7,
+                                                len7,
+                                            );
+                                            _rt::string_lift(bytes7)
+                                        };
+                                        Error::Refused(e14)
+                                    }
+                                    1 => {
+                                        let e14 = {
+                                            let l8 = *ptr0
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l9 = *ptr0
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len10 = l9;
+                                            let bytes10 = _rt::Vec::from_raw_parts(
+                                                l8.cast(),
+                                                len10,
+                                                len10,
+                                            );
+                                            _rt::string_lift(bytes10)
+                                        };
+                                        Error::OverLimit(e14)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 2, "invalid enum discriminant");
+                                        let e14 = {
+                                            let l11 = *ptr0
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l12 = *ptr0
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len13 = l12;
+                                            let bytes13 = _rt::Vec::from_raw_parts(
+                                                l11.cast(),
+                                                len13,
+                                                len13,
+                                            );
+                                            _rt::string_lift(bytes13)
+                                        };
+                                        Error::Unavailable(e14)
+                                    }
+                                };
+                                v14
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result15
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Begins the result, once in a call. Dropped before it is finished, nothing of
+            /// it is left.
+            #[allow(async_fn_in_trait)]
+            pub fn begin(codec: Codec) -> ::core::result::Result<Writer, Error> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "grid:task/objects@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "begin"]
+                        fn wit_import1(_: i32, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: i32, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(codec.clone() as i32, ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result15 = match l2 {
+                        0 => {
+                            let e = {
+                                let l3 = *ptr0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<i32>();
+                                Writer::from_handle(l3 as u32)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l4 = i32::from(
+                                    *ptr0.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                let v14 = match l4 {
+                                    0 => {
+                                        let e14 = {
+                                            let l5 = *ptr0
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l6 = *ptr0
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len7 = l6;
+                                            let bytes7 = _rt::Vec::from_raw_parts(
+                                                l5.cast(),
+                                                len7,
+                                                len7,
+                                            );
+                                            _rt::string_lift(bytes7)
+                                        };
+                                        Error::Refused(e14)
+                                    }
+                                    1 => {
+                                        let e14 = {
+                                            let l8 = *ptr0
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l9 = *ptr0
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len10 = l9;
+                                            let bytes10 = _rt::Vec::from_raw_parts(
+                                                l8.cast(),
+                                                len10,
+                                                len10,
+                                            );
+                                            _rt::string_lift(bytes10)
+                                        };
+                                        Error::OverLimit(e14)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 2, "invalid enum discriminant");
+                                        let e14 = {
+                                            let l11 = *ptr0
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l12 = *ptr0
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len13 = l12;
+                                            let bytes13 = _rt::Vec::from_raw_parts(
+                                                l11.cast(),
+                                                len13,
+                                                len13,
+                                            );
+                                            _rt::string_lift(bytes13)
+                                        };
+                                        Error::Unavailable(e14)
+                                    }
+                                };
+                                v14
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result15
+                }
+            }
+        }
         /// Objects outside of the grid, by URL: `s3://bucket/key`, `file:///path` on the worker's machine, and
         /// `memory://space/key` in the worker's memory, for tests. The worker holds the credentials.
         ///
@@ -5603,6 +6273,9 @@ pub mod exports {
                     /// submission, for instance `u32`, `Vec<f64>` or `Option<String>`.
                     /// Names that the host does not know are not checked.
                     pub shape: _rt::String,
+                    /// The argument's bytes do not come with the call: the task reads them
+                    /// through `objects`, and the value in `arguments` has none.
+                    pub lazy: bool,
                 }
                 impl ::core::fmt::Debug for Parameter {
                     fn fmt(
@@ -5612,6 +6285,7 @@ pub mod exports {
                         f.debug_struct("Parameter")
                             .field("name", &self.name)
                             .field("shape", &self.shape)
+                            .field("lazy", &self.lazy)
                             .finish()
                     }
                 }
@@ -5867,7 +6541,7 @@ pub mod exports {
                                 let vec12 = parameters6;
                                 let len12 = vec12.len();
                                 let layout12 = _rt::alloc::Layout::from_size_align(
-                                        vec12.len() * (4 * ::core::mem::size_of::<*const u8>()),
+                                        vec12.len() * (5 * ::core::mem::size_of::<*const u8>()),
                                         ::core::mem::size_of::<*const u8>(),
                                     )
                                     .unwrap();
@@ -5879,9 +6553,9 @@ pub mod exports {
                                 }
                                 for (i, e) in vec12.into_iter().enumerate() {
                                     let base = result12
-                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                        .add(i * (5 * ::core::mem::size_of::<*const u8>()));
                                     {
-                                        let Parameter { name: name9, shape: shape9 } = e;
+                                        let Parameter { name: name9, shape: shape9, lazy: lazy9 } = e;
                                         let vec10 = (name9.into_bytes()).into_boxed_slice();
                                         let ptr10 = vec10.as_ptr().cast::<u8>();
                                         let len10 = vec10.len();
@@ -5900,6 +6574,12 @@ pub mod exports {
                                         *base
                                             .add(2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<*mut u8>() = ptr11.cast_mut();
+                                        *base
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<u8>() = (match lazy9 {
+                                            true => 1,
+                                            false => 0,
+                                        }) as u8;
                                     }
                                 }
                                 *base
@@ -6101,7 +6781,7 @@ pub mod exports {
                                 let len18 = l13;
                                 for i in 0..len18 {
                                     let base = base18
-                                        .add(i * (4 * ::core::mem::size_of::<*const u8>()));
+                                        .add(i * (5 * ::core::mem::size_of::<*const u8>()));
                                     {
                                         let l14 = *base.add(0).cast::<*mut u8>();
                                         let l15 = *base
@@ -6119,7 +6799,7 @@ pub mod exports {
                                 }
                                 _rt::cabi_dealloc(
                                     base18,
-                                    len18 * (4 * ::core::mem::size_of::<*const u8>()),
+                                    len18 * (5 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 );
                                 let l19 = *base
@@ -6714,10 +7394,10 @@ macro_rules! __export_task_impl {
         = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:grid:task@0.1.0:task:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3106] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3529] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa7\x17\x01A\x02\x01\
-A\x13\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xce\x1a\x01A\x02\x01\
+A\x16\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
 \0\0\x01@\0\0\x01\x04\0\x07current\x01\x02\x01@\0\0w\x04\0\x0cremaining-ms\x01\x03\
 \x03\0\x17grid:task/context@0.1.0\x05\0\x01B\x05\x01m\x03\x07msgpack\x03raw\x05a\
 rrow\x04\0\x05codec\x03\0\0\x01p}\x01r\x02\x05codec\x01\x05bytes\x02\x04\0\x05va\
@@ -6758,38 +7438,48 @@ y\x01\x10\x01@\x01\x04keys\x13\0\x18\x04\0\x08wait-any\x01\x19\x01j\x01\x01\x01\
 \0\x07release\x01\x1c\x01@\0\x01\0\x04\0\x0areschedule\x01\x1d\x03\0\x14grid:tas\
 k/grid@0.1.0\x05\x05\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05\
 level\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\
-\x13grid:task/log@0.1.0\x05\x06\x01B*\x01m\x08\x09not-found\x06denied\x0bcredent\
-ials\x07changed\x06exists\x0bunavailable\x0aover-limit\x05other\x04\0\x0aerror-k\
-ind\x03\0\0\x01kw\x01r\x04\x04kind\x01\x03urls\x06offset\x02\x07messages\x04\0\x05\
-error\x03\0\x03\x01r\x03\x03urls\x04sizew\x0bmodified-msw\x04\0\x05entry\x03\0\x05\
-\x04\0\x06object\x03\x01\x04\0\x07listing\x03\x01\x04\0\x06writer\x03\x01\x01h\x07\
-\x01@\x01\x04self\x0a\0\x06\x04\0\x17[method]object.describe\x01\x0b\x01p}\x01j\x01\
-\x0c\x01\x04\x01@\x03\x04self\x0a\x06offsetw\x06lengthy\0\x0d\x04\0\x13[method]o\
-bject.read\x01\x0e\x01h\x08\x01p\x06\x01j\x01\x10\x01\x04\x01@\x01\x04self\x0f\0\
-\x11\x04\0\x14[method]listing.next\x01\x12\x01h\x09\x01j\0\x01\x04\x01@\x02\x04s\
-elf\x13\x05bytes\x0c\0\x14\x04\0\x14[method]writer.write\x01\x15\x01@\x01\x04sel\
-f\x13\0\x14\x04\0\x15[method]writer.finish\x01\x16\x01i\x07\x01j\x01\x17\x01\x04\
+\x13grid:task/log@0.1.0\x05\x06\x02\x03\0\x01\x05codec\x01B\x1c\x02\x03\x02\x01\x07\
+\x04\0\x05codec\x03\0\0\x01q\x03\x07refused\x01s\0\x0aover-limit\x01s\0\x0bunava\
+ilable\x01s\0\x04\0\x05error\x03\0\x02\x04\0\x06reader\x03\x01\x04\0\x06writer\x03\
+\x01\x01h\x04\x01@\x01\x04self\x06\0\x01\x04\0\x14[method]reader.codec\x01\x07\x01\
+@\x01\x04self\x06\0w\x04\0\x13[method]reader.size\x01\x08\x01p}\x01@\x03\x04self\
+\x06\x06offsetw\x06lengthy\0\x09\x04\0\x13[method]reader.read\x01\x0a\x01h\x05\x01\
+j\0\x01\x03\x01@\x02\x04self\x0b\x05bytes\x09\0\x0c\x04\0\x14[method]writer.writ\
+e\x01\x0d\x01@\x01\x04self\x0b\0\x0c\x04\0\x15[method]writer.finish\x01\x0e\x01i\
+\x04\x01j\x01\x0f\x01\x03\x01@\x01\x08positiony\0\x10\x04\0\x08argument\x01\x11\x01\
+i\x05\x01j\x01\x12\x01\x03\x01@\x01\x05codec\x01\0\x13\x04\0\x05begin\x01\x14\x03\
+\0\x17grid:task/objects@0.1.0\x05\x08\x01B*\x01m\x08\x09not-found\x06denied\x0bc\
+redentials\x07changed\x06exists\x0bunavailable\x0aover-limit\x05other\x04\0\x0ae\
+rror-kind\x03\0\0\x01kw\x01r\x04\x04kind\x01\x03urls\x06offset\x02\x07messages\x04\
+\0\x05error\x03\0\x03\x01r\x03\x03urls\x04sizew\x0bmodified-msw\x04\0\x05entry\x03\
+\0\x05\x04\0\x06object\x03\x01\x04\0\x07listing\x03\x01\x04\0\x06writer\x03\x01\x01\
+h\x07\x01@\x01\x04self\x0a\0\x06\x04\0\x17[method]object.describe\x01\x0b\x01p}\x01\
+j\x01\x0c\x01\x04\x01@\x03\x04self\x0a\x06offsetw\x06lengthy\0\x0d\x04\0\x13[met\
+hod]object.read\x01\x0e\x01h\x08\x01p\x06\x01j\x01\x10\x01\x04\x01@\x01\x04self\x0f\
+\0\x11\x04\0\x14[method]listing.next\x01\x12\x01h\x09\x01j\0\x01\x04\x01@\x02\x04\
+self\x13\x05bytes\x0c\0\x14\x04\0\x14[method]writer.write\x01\x15\x01@\x01\x04se\
+lf\x13\0\x14\x04\0\x15[method]writer.finish\x01\x16\x01i\x07\x01j\x01\x17\x01\x04\
 \x01@\x01\x03urls\0\x18\x04\0\x04open\x01\x19\x01i\x08\x01j\x01\x1a\x01\x04\x01@\
 \x01\x03urls\0\x1b\x04\0\x04list\x01\x1c\x01@\x03\x03urls\x05bytes\x0c\x09if-abs\
 ent\x7f\0\x14\x04\0\x03put\x01\x1d\x01i\x09\x01j\x01\x1e\x01\x04\x01@\x02\x03url\
 s\x09if-absent\x7f\0\x1f\x04\0\x06create\x01\x20\x03\0\x15grid:task/store@0.1.0\x05\
-\x07\x01B\x0a\x01q\x02\x0aover-limit\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\
+\x09\x01B\x0a\x01q\x02\x0aover-limit\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\
 \x03\0\0\x01p}\x01k\x02\x01@\x01\x03keys\0\x03\x04\0\x03get\x01\x04\x01j\x01\x03\
 \x01\x01\x01@\x02\x03keys\x05bytes\x02\0\x05\x04\0\x0dput-if-absent\x01\x06\x04\0\
-\x04take\x01\x04\x03\0\x1cgrid:task/worker-local@0.1.0\x05\x08\x01B\x1a\x02\x03\x02\
-\x01\x02\x04\0\x05value\x03\0\0\x01r\x02\x04names\x05shapes\x04\0\x09parameter\x03\
-\0\x02\x01kw\x01r\x02\x0cmemory-bytes\x04\x0atimeout-ms\x04\x04\0\x06limits\x03\0\
-\x05\x01p\x03\x01ps\x01r\x0a\x04names\x03docs\x0aparameters\x07\x06outputs\x04pu\
-re\x7f\x08resident\x7f\x07retriesy\x06limits\x06\x05reads\x08\x06writes\x08\x04\0\
-\x04task\x03\0\x09\x01p\x0a\x01r\x04\x04names\x07versions\x03sdks\x05tasks\x0b\x04\
-\0\x06bundle\x03\0\x0c\x01r\x02\x07messages\x06causes\x08\x04\0\x0auser-error\x03\
-\0\x0e\x01r\x03\x05indexy\x09parameters\x07messages\x04\0\x0cbad-argument\x03\0\x10\
-\x01q\x04\x04user\x01\x0f\0\x0cbad-argument\x01\x11\0\x0bwrong-arity\x01y\0\x0cu\
-nknown-task\0\0\x04\0\x07failure\x03\0\x12\x01@\0\0\x0d\x04\0\x08describe\x01\x14\
-\x01p\x01\x01j\x01\x01\x01\x13\x01@\x02\x04tasky\x09arguments\x15\0\x16\x04\0\x03\
-run\x01\x17\x04\0\x15grid:task/tasks@0.1.0\x05\x09\x04\0\x14grid:task/task@0.1.0\
-\x04\0\x0b\x0a\x01\0\x04task\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
-wit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+\x04take\x01\x04\x03\0\x1cgrid:task/worker-local@0.1.0\x05\x0a\x01B\x1a\x02\x03\x02\
+\x01\x02\x04\0\x05value\x03\0\0\x01r\x03\x04names\x05shapes\x04lazy\x7f\x04\0\x09\
+parameter\x03\0\x02\x01kw\x01r\x02\x0cmemory-bytes\x04\x0atimeout-ms\x04\x04\0\x06\
+limits\x03\0\x05\x01p\x03\x01ps\x01r\x0a\x04names\x03docs\x0aparameters\x07\x06o\
+utputs\x04pure\x7f\x08resident\x7f\x07retriesy\x06limits\x06\x05reads\x08\x06wri\
+tes\x08\x04\0\x04task\x03\0\x09\x01p\x0a\x01r\x04\x04names\x07versions\x03sdks\x05\
+tasks\x0b\x04\0\x06bundle\x03\0\x0c\x01r\x02\x07messages\x06causes\x08\x04\0\x0a\
+user-error\x03\0\x0e\x01r\x03\x05indexy\x09parameters\x07messages\x04\0\x0cbad-a\
+rgument\x03\0\x10\x01q\x04\x04user\x01\x0f\0\x0cbad-argument\x01\x11\0\x0bwrong-\
+arity\x01y\0\x0cunknown-task\0\0\x04\0\x07failure\x03\0\x12\x01@\0\0\x0d\x04\0\x08\
+describe\x01\x14\x01p\x01\x01j\x01\x01\x01\x13\x01@\x02\x04tasky\x09arguments\x15\
+\0\x16\x04\0\x03run\x01\x17\x04\0\x15grid:task/tasks@0.1.0\x05\x0b\x04\0\x14grid\
+:task/task@0.1.0\x04\0\x0b\x0a\x01\0\x04task\x03\0\0\0G\x09producers\x01\x0cproc\
+essed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
         };
     };
 }
@@ -6802,9 +7492,9 @@ pub use __export_task_impl as __export_tasks;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2696] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xed\x13\x01A\x02\x01\
-A\x11\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3113] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8e\x17\x01A\x02\x01\
+A\x14\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
 \0\0\x01@\0\0\x01\x04\0\x07current\x01\x02\x01@\0\0w\x04\0\x0cremaining-ms\x01\x03\
 \x03\0\x17grid:task/context@0.1.0\x05\0\x01B\x05\x01m\x03\x07msgpack\x03raw\x05a\
 rrow\x04\0\x05codec\x03\0\0\x01p}\x01r\x02\x05codec\x01\x05bytes\x02\x04\0\x05va\
@@ -6845,25 +7535,35 @@ y\x01\x10\x01@\x01\x04keys\x13\0\x18\x04\0\x08wait-any\x01\x19\x01j\x01\x01\x01\
 \0\x07release\x01\x1c\x01@\0\x01\0\x04\0\x0areschedule\x01\x1d\x03\0\x14grid:tas\
 k/grid@0.1.0\x05\x05\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05\
 level\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\
-\x13grid:task/log@0.1.0\x05\x06\x01B*\x01m\x08\x09not-found\x06denied\x0bcredent\
-ials\x07changed\x06exists\x0bunavailable\x0aover-limit\x05other\x04\0\x0aerror-k\
-ind\x03\0\0\x01kw\x01r\x04\x04kind\x01\x03urls\x06offset\x02\x07messages\x04\0\x05\
-error\x03\0\x03\x01r\x03\x03urls\x04sizew\x0bmodified-msw\x04\0\x05entry\x03\0\x05\
-\x04\0\x06object\x03\x01\x04\0\x07listing\x03\x01\x04\0\x06writer\x03\x01\x01h\x07\
-\x01@\x01\x04self\x0a\0\x06\x04\0\x17[method]object.describe\x01\x0b\x01p}\x01j\x01\
-\x0c\x01\x04\x01@\x03\x04self\x0a\x06offsetw\x06lengthy\0\x0d\x04\0\x13[method]o\
-bject.read\x01\x0e\x01h\x08\x01p\x06\x01j\x01\x10\x01\x04\x01@\x01\x04self\x0f\0\
-\x11\x04\0\x14[method]listing.next\x01\x12\x01h\x09\x01j\0\x01\x04\x01@\x02\x04s\
-elf\x13\x05bytes\x0c\0\x14\x04\0\x14[method]writer.write\x01\x15\x01@\x01\x04sel\
-f\x13\0\x14\x04\0\x15[method]writer.finish\x01\x16\x01i\x07\x01j\x01\x17\x01\x04\
+\x13grid:task/log@0.1.0\x05\x06\x02\x03\0\x01\x05codec\x01B\x1c\x02\x03\x02\x01\x07\
+\x04\0\x05codec\x03\0\0\x01q\x03\x07refused\x01s\0\x0aover-limit\x01s\0\x0bunava\
+ilable\x01s\0\x04\0\x05error\x03\0\x02\x04\0\x06reader\x03\x01\x04\0\x06writer\x03\
+\x01\x01h\x04\x01@\x01\x04self\x06\0\x01\x04\0\x14[method]reader.codec\x01\x07\x01\
+@\x01\x04self\x06\0w\x04\0\x13[method]reader.size\x01\x08\x01p}\x01@\x03\x04self\
+\x06\x06offsetw\x06lengthy\0\x09\x04\0\x13[method]reader.read\x01\x0a\x01h\x05\x01\
+j\0\x01\x03\x01@\x02\x04self\x0b\x05bytes\x09\0\x0c\x04\0\x14[method]writer.writ\
+e\x01\x0d\x01@\x01\x04self\x0b\0\x0c\x04\0\x15[method]writer.finish\x01\x0e\x01i\
+\x04\x01j\x01\x0f\x01\x03\x01@\x01\x08positiony\0\x10\x04\0\x08argument\x01\x11\x01\
+i\x05\x01j\x01\x12\x01\x03\x01@\x01\x05codec\x01\0\x13\x04\0\x05begin\x01\x14\x03\
+\0\x17grid:task/objects@0.1.0\x05\x08\x01B*\x01m\x08\x09not-found\x06denied\x0bc\
+redentials\x07changed\x06exists\x0bunavailable\x0aover-limit\x05other\x04\0\x0ae\
+rror-kind\x03\0\0\x01kw\x01r\x04\x04kind\x01\x03urls\x06offset\x02\x07messages\x04\
+\0\x05error\x03\0\x03\x01r\x03\x03urls\x04sizew\x0bmodified-msw\x04\0\x05entry\x03\
+\0\x05\x04\0\x06object\x03\x01\x04\0\x07listing\x03\x01\x04\0\x06writer\x03\x01\x01\
+h\x07\x01@\x01\x04self\x0a\0\x06\x04\0\x17[method]object.describe\x01\x0b\x01p}\x01\
+j\x01\x0c\x01\x04\x01@\x03\x04self\x0a\x06offsetw\x06lengthy\0\x0d\x04\0\x13[met\
+hod]object.read\x01\x0e\x01h\x08\x01p\x06\x01j\x01\x10\x01\x04\x01@\x01\x04self\x0f\
+\0\x11\x04\0\x14[method]listing.next\x01\x12\x01h\x09\x01j\0\x01\x04\x01@\x02\x04\
+self\x13\x05bytes\x0c\0\x14\x04\0\x14[method]writer.write\x01\x15\x01@\x01\x04se\
+lf\x13\0\x14\x04\0\x15[method]writer.finish\x01\x16\x01i\x07\x01j\x01\x17\x01\x04\
 \x01@\x01\x03urls\0\x18\x04\0\x04open\x01\x19\x01i\x08\x01j\x01\x1a\x01\x04\x01@\
 \x01\x03urls\0\x1b\x04\0\x04list\x01\x1c\x01@\x03\x03urls\x05bytes\x0c\x09if-abs\
 ent\x7f\0\x14\x04\0\x03put\x01\x1d\x01i\x09\x01j\x01\x1e\x01\x04\x01@\x02\x03url\
 s\x09if-absent\x7f\0\x1f\x04\0\x06create\x01\x20\x03\0\x15grid:task/store@0.1.0\x05\
-\x07\x01B\x0a\x01q\x02\x0aover-limit\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\
+\x09\x01B\x0a\x01q\x02\x0aover-limit\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\
 \x03\0\0\x01p}\x01k\x02\x01@\x01\x03keys\0\x03\x04\0\x03get\x01\x04\x01j\x01\x03\
 \x01\x01\x01@\x02\x03keys\x05bytes\x02\0\x05\x04\0\x0dput-if-absent\x01\x06\x04\0\
-\x04take\x01\x04\x03\0\x1cgrid:task/worker-local@0.1.0\x05\x08\x04\04grid:task/t\
+\x04take\x01\x04\x03\0\x1cgrid:task/worker-local@0.1.0\x05\x0a\x04\04grid:task/t\
 ask-with-all-of-its-exports-removed@0.1.0\x04\0\x0b*\x01\0$task-with-all-of-its-\
 exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\
 \x070.262.0\x10wit-bindgen-rust\x060.63.0";

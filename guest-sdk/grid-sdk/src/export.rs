@@ -91,7 +91,7 @@ impl Arguments {
         let index = self.index;
         self.index += 1;
         let value = self.values.next().expect("the number of arguments was checked");
-        T::from_value(value).map_err(|error| Failure::BadArgument {
+        T::from_argument(index, value).map_err(|error| Failure::BadArgument {
             index,
             parameter,
             message: error.to_string(),
@@ -156,6 +156,7 @@ mod component {
         let parameters = task.parameters.iter().map(|parameter| wit::Parameter {
             name: parameter.name.to_owned(),
             shape: parameter.shape.to_owned(),
+            lazy: parameter.lazy,
         });
         wit::Task {
             name: task.name.to_owned(),

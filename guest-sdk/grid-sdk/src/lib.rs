@@ -46,6 +46,10 @@
 //! A task may read and write files and objects of S3 by URL: see [`store`]. With the feature `csv`, the
 //! module `partitions` cuts texts and tables into parts for many calls, and writes tables by parts.
 //!
+//! # Values larger than a sandbox
+//!
+//! A task may read an argument, and write its result, piece by piece: see [`objects`].
+//!
 //! # What stays on a worker
 //!
 //! What is costly to make need not be made by each call: see [`mod@worker_local`].
@@ -74,6 +78,7 @@ mod failure;
 pub mod grid;
 pub mod log;
 mod native;
+pub mod objects;
 #[cfg(feature = "csv")]
 pub mod partitions;
 pub mod store;

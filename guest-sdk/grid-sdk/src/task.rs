@@ -55,4 +55,6 @@ pub struct Parameter {
     pub name: &'static str,
     /// Its type as written, without spaces.
     pub shape: &'static str,
+    /// The argument is read piece by piece, where the worker keeps it.
+    pub lazy: bool,
 }

@@ -129,11 +129,23 @@ impl IntoValue for Value {
     note = "derive `serde::Deserialize` for it, or use `grid_sdk::Raw` for bytes as they are"
 )]
 pub trait FromValue: Sized {
+    /// As a parameter it is read piece by piece, where the worker keeps it.
+    const LAZY: bool = false;
+
     /// Reads the value.
     ///
     /// # Errors
     /// What does not fit: the codec, or the form of the value.
     fn from_value(value: Value) -> Result<Self, DecodeError>;
+
+    /// Reads the argument at this position of the running call.
+    ///
+    /// # Errors
+    /// As [`Self::from_value`].
+    fn from_argument(position: u32, value: Value) -> Result<Self, DecodeError> {
+        let _ = position;
+        Self::from_value(value)
+    }
 }
 
 impl<T: DeserializeOwned> FromValue for T {

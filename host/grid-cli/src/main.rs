@@ -15,6 +15,7 @@ mod resource;
 mod seconds;
 mod size;
 mod stop;
+mod supervisor;
 mod table;
 
 use std::process::ExitCode;

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use grid_proto::{Key, Value};
+use grid_sdk::objects::{Reader, Written};
 use grid_sdk::{ArgNode, FromValue, IntoArg};
 
 use crate::error::ClientError;
@@ -134,6 +135,26 @@ impl<T> Drop for Future<T> {
 impl<T> fmt::Debug for Future<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Future").field("key", &self.key).field("done", &self.is_done()).finish()
+    }
+}
+
+macro_rules! reads {
+    ($($given:ty),+) => {$(
+        /// For a task that reads it piece by piece.
+        impl IntoArg<Reader> for &Future<$given> {
+            fn into_arg(self) -> ArgNode {
+                ArgNode::Key(self.key.0)
+            }
+        }
+    )+};
+}
+
+reads!(grid_sdk::Raw, grid_sdk::Value, Written);
+
+/// For a task that is given it as a whole.
+impl IntoArg<grid_sdk::Raw> for &Future<Written> {
+    fn into_arg(self) -> ArgNode {
+        ArgNode::Key(self.key.0)
     }
 }
 

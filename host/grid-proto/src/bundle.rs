@@ -58,6 +58,8 @@ pub struct Parameter {
     pub name: String,
     /// Its type as the author wrote it; see [`shape`].
     pub shape: String,
+    /// The task reads the argument piece by piece, where the worker keeps it.
+    pub lazy: bool,
 }
 
 /// Limits that an author or a caller asks for; the operator's bounds win.
@@ -125,6 +127,13 @@ impl TaskDescription {
             }
         }
         Ok(())
+    }
+
+    /// Positions of the arguments that the task reads piece by piece, in their order.
+    #[must_use]
+    pub fn lazy(&self) -> Vec<u32> {
+        let lazy = (0..).zip(&self.parameters).filter(|(_, parameter)| parameter.lazy);
+        lazy.map(|(position, _)| position).collect()
     }
 
     /// `name: type, ...`, as in the source.

@@ -33,8 +33,10 @@ pub struct Limits {
     pub wall_ms_max: u64,
     /// Standard output, standard error and log lines that are kept; the rest is counted.
     pub output_bytes_max: u64,
-    /// The result.
+    /// The result, as a whole.
     pub result_bytes_max: u64,
+    /// The result, if it is written piece by piece.
+    pub written_bytes_max: u64,
 }
 
 /// What the operator of a worker allows: a value where nobody asks, and a ceiling.
@@ -53,6 +55,7 @@ impl Default for LimitBounds {
             wall_ms_max: 60_000,
             output_bytes_max: 64 << 10,
             result_bytes_max: 64 << 20,
+            written_bytes_max: 16 << 30,
         };
         let ceiling = Limits { memory_bytes_max: 1 << 30, wall_ms_max: 3_600_000, ..default };
         Self { default, ceiling }
@@ -82,6 +85,7 @@ impl LimitBounds {
             ),
             output_bytes_max: self.default.output_bytes_max.min(self.ceiling.output_bytes_max),
             result_bytes_max: self.default.result_bytes_max.min(self.ceiling.result_bytes_max),
+            written_bytes_max: self.default.written_bytes_max.min(self.ceiling.written_bytes_max),
         }
     }
 }

@@ -414,6 +414,8 @@ pub struct Registration {
     pub resources: Vec<(String, Amount)>,
     /// Bytes that its inputs and results may hold; `u64::MAX` without a limit.
     pub memory_bytes: u64,
+    /// Bytes that one object may have there, in memory or on disk.
+    pub object_bytes: u64,
     /// Calls that it runs at a time.
     pub slots: u32,
     /// Results that it holds from an earlier connection.
@@ -494,6 +496,8 @@ pub struct TaskDefinition {
     pub limits: TaskLimits,
     /// Its instance may stay for further calls on behalf of the same client.
     pub resident: bool,
+    /// Positions of the arguments that it reads piece by piece, in their order.
+    pub lazy: Vec<u32>,
     /// Guest directories that it reads.
     pub reads: Vec<String>,
     /// Guest directories that it writes.

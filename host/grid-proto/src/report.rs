@@ -72,6 +72,12 @@ pub struct MemoryUse {
     pub local_values: u64,
     /// Their bytes, with their keys and what keeping them costs.
     pub local_bytes: u64,
+    /// Native code of the bundles that it has loaded.
+    pub code_bytes: u64,
+    /// Instances of resident tasks that are warm.
+    pub residents: u64,
+    /// What they hold of `sandboxes_bytes`.
+    pub resident_instances_bytes: u64,
     /// Objects that are in files.
     pub spilled: u64,
     /// Their bytes.

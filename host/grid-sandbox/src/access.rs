@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use grid_proto::coordination::{Coordinated, Operation};
-use grid_proto::{CallOptions, Failure, Key, LeaseId, Value};
+use grid_proto::{CallOptions, Codec, Failure, Key, LeaseId, Value};
 
 /// An answer that may take its time. The slot's thread waits for it, no longer than the call may.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, GridError>> + Send + 'a>>;
@@ -95,4 +95,51 @@ pub trait LocalAccess: Send + Sync {
 
     /// Takes the value away.
     fn take(&self, key: &str) -> Option<LocalBytes>;
+}
+
+/// Why the bytes of an object are not read, or not taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ObjectError {
+    /// It breaks a rule; which.
+    Refused(String),
+    /// The result is larger than it may be; what the bound is.
+    OverLimit(String),
+    /// It cannot be kept here; what the disk says.
+    Unavailable(String),
+    /// An input cannot be read any more: the attempt ends, for no fault of its own.
+    Lost,
+}
+
+/// What a call reads and writes piece by piece. May wait for a disk, on the slot's thread.
+pub trait ObjectAccess: Send + Sync {
+    /// How to read the argument at this position, and its bytes in number; `None` if it came with the
+    /// call, or there is none.
+    fn argument(&self, position: u32) -> Option<(Codec, u64)>;
+
+    /// Reads from `offset` on, into all of `buffer` unless the argument ends before.
+    ///
+    /// # Errors
+    /// [`ObjectError::Lost`].
+    fn read(&self, position: u32, offset: u64, buffer: &mut [u8]) -> Result<usize, ObjectError>;
+
+    /// Begins the result.
+    ///
+    /// # Errors
+    /// It was begun before.
+    fn begin(&self, codec: Codec) -> Result<(), ObjectError>;
+
+    /// Adds to the result.
+    ///
+    /// # Errors
+    /// It is larger than it may be, or cannot be kept.
+    fn write(&self, bytes: &[u8]) -> Result<(), ObjectError>;
+
+    /// The result is whole.
+    ///
+    /// # Errors
+    /// It cannot be kept.
+    fn finish(&self) -> Result<(), ObjectError>;
+
+    /// The guest has dropped a result that is not whole.
+    fn abandon(&self);
 }

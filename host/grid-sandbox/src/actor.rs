@@ -36,6 +36,12 @@ impl Actor {
         kept.sandbox.store.data().store_works == 0
     }
 
+    /// Bytes of its linear memories and tables.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.sandbox.store.data().memory.held_bytes()
+    }
+
     pub(crate) fn into_inner(self) -> Kept {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }

@@ -13,12 +13,13 @@ use crate::symbols::Symbols;
 
 /// What a bundle may import: an interface, or all interfaces of a package, each with the versions
 /// that are served. Sockets and HTTP are missing on purpose.
-pub const IMPORTS_ALLOWED: [&str; 13] = [
+pub const IMPORTS_ALLOWED: [&str; 14] = [
     "grid:task/context@0.1",
     "grid:task/coordination@0.1",
     "grid:task/diagnostics@0.1",
     "grid:task/grid@0.1",
     "grid:task/log@0.1",
+    "grid:task/objects@0.1",
     "grid:task/store@0.1",
     "grid:task/types@0.1",
     "grid:task/worker-local@0.1",
@@ -37,6 +38,7 @@ pub struct Bundle {
     run: ComponentExportIndex,
     describe: ComponentExportIndex,
     symbols: Symbols,
+    code_bytes: u64,
 }
 
 impl std::fmt::Debug for Bundle {
@@ -50,6 +52,12 @@ impl Bundle {
     #[must_use]
     pub fn hash(&self) -> BundleHash {
         self.hash
+    }
+
+    /// Bytes of memory that its native code takes, with its data.
+    #[must_use]
+    pub fn code_bytes(&self) -> u64 {
+        self.code_bytes
     }
 
     /// What it imports, sorted.
@@ -70,6 +78,12 @@ impl Bundle {
     #[must_use]
     pub fn uses_local(&self) -> bool {
         self.imports.iter().any(|import| import.starts_with("grid:task/worker-local@"))
+    }
+
+    /// Whether its calls may read arguments and write results piece by piece.
+    #[must_use]
+    pub fn uses_objects(&self) -> bool {
+        self.imports.iter().any(|import| import.starts_with("grid:task/objects@"))
     }
 
     /// Whether its calls may use stores outside of the grid.
@@ -98,6 +112,7 @@ impl Bundle {
         Ok(Self {
             hash,
             symbols: Symbols::read(bytes),
+            code_bytes: code_bytes(component),
             imports,
             run: export("run").ok_or_else(|| missing("run"))?,
             describe: export("describe").ok_or_else(|| missing("describe"))?,
@@ -122,6 +137,11 @@ impl Bundle {
     pub(crate) fn instantiate(&self, store: &mut Store<CallState>) -> wasmtime::Result<Instance> {
         self.linked.instantiate(store)
     }
+}
+
+fn code_bytes(component: &Component) -> u64 {
+    let image = component.image_range();
+    (image.end.addr() - image.start.addr()) as u64
 }
 
 /// Says what a file is that is no component at all.

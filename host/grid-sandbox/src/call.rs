@@ -9,7 +9,7 @@ use grid_proto::{Attempt, Codec, Failure, FailureKind, Key, Limits, Spent, TrapK
 use wasmtime::component::Instance;
 use wasmtime::{Store, UpdateDeadline};
 
-use crate::access::{GridAccess, LocalAccess};
+use crate::access::{GridAccess, LocalAccess, ObjectAccess};
 use crate::actor::{Actor, Kept};
 use crate::bundle::Bundle;
 use crate::config;
@@ -67,6 +67,9 @@ pub struct CallRequest<'a> {
     pub grid: Option<Arc<dyn GridAccess>>,
     /// What its bundle keeps on this worker, for bundles that use it.
     pub local: Option<Arc<dyn LocalAccess>>,
+    /// What it reads and writes piece by piece, for bundles that do. Of an argument that is read so,
+    /// `arguments` has no bytes; of a result that was written so, the report neither.
+    pub objects: Option<Arc<dyn ObjectAccess>>,
 }
 
 /// How a call ended.
@@ -241,6 +244,7 @@ fn attempt(
 fn begin(state: &mut CallState, engine: &Engine, request: &CallRequest<'_>) {
     state.grid.clone_from(&request.grid);
     state.local.clone_from(&request.local);
+    state.objects.clone_from(&request.objects);
     let stores = engine.stores().filter(|_| request.bundle.uses_stores());
     state.stores =
         stores.map(|stores| stores.for_call(request.bundle_name, request.reads, request.writes));
@@ -287,7 +291,7 @@ fn run_task(
     };
     let state = sandbox.store.data_mut();
     // They belong to the call.
-    (state.grid, state.local, state.stores) = (None, None, None);
+    (state.grid, state.local, state.objects, state.stores) = (None, None, None, None);
     let (peak_memory_bytes, waited) = (state.memory.peak_bytes(), state.stop.waited());
     let attempted = Attempted { outcome, peak_memory_bytes, waited };
     (attempted, instance.map(|instance| (sandbox, instance)))

@@ -16,7 +16,7 @@ use wasmtime::{Mutability, Store, Trap, Val, ValType, WasmBacktrace, WasmCoreDum
 use wasmtime_wasi::I32Exit;
 
 use crate::state::{CallState, Panic};
-use crate::stop::{Rescheduled, Stopped};
+use crate::stop::{InputLost, Rescheduled, Stopped};
 use crate::symbols::Symbols;
 use crate::trace;
 
@@ -67,6 +67,9 @@ fn kind_and_message(
     }
     if error.downcast_ref::<Rescheduled>().is_some() {
         return (FailureKind::Rescheduled, Rescheduled.to_string());
+    }
+    if error.downcast_ref::<InputLost>().is_some() {
+        return (FailureKind::LostData, InputLost.to_string());
     }
     if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
         return (trap(TrapKind::Exit), format!("the guest ended itself with exit code {code}"));

@@ -132,6 +132,10 @@ pub(crate) const RESOURCES_MAX: usize = 256;
 /// Listings and writers of stores that a store of wasmtime may hold: a writer holds up to 16 MiB of the
 /// host's memory, a listing the names of the directories that it is in.
 pub(crate) const STORE_WORKS_MAX: usize = 8;
+/// Bytes of an argument that one host call reads.
+pub(crate) const OBJECT_READ_BYTES_MAX: usize = 8 << 20;
+/// Bytes of a result that one host call takes.
+pub(crate) const OBJECT_WRITE_BYTES_MAX: usize = 512 << 10;
 /// Handles that a component instance may hold.
 pub(crate) const HANDLES_MAX: usize = 1024;
 /// Random bytes of one host call.

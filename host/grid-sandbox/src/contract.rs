@@ -80,6 +80,7 @@ pub(crate) type DescribeResults = (Bundle,);
 pub(crate) struct ParameterOut {
     name: String,
     shape: String,
+    lazy: bool,
 }
 
 /// `tasks.limits`.
@@ -189,8 +190,7 @@ impl From<Bundle> for BundleDescription {
 
 impl From<Task> for TaskDescription {
     fn from(task: Task) -> Self {
-        let parameter =
-            |parameter: ParameterOut| Parameter { name: parameter.name, shape: parameter.shape };
+        let parameter = |ParameterOut { name, shape, lazy }| Parameter { name, shape, lazy };
         Self {
             name: task.name,
             doc: task.doc,

@@ -80,6 +80,15 @@ fn check(description: &mut BundleDescription) -> Result<(), String> {
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(format!("it has two tasks named `{}`", bounded(&pair[0])));
     }
+    let reads = description.imports.iter().any(|import| import.starts_with("grid:task/objects@"));
+    let lazy = |task: &TaskDescription| task.parameters.iter().any(|parameter| parameter.lazy);
+    if let Some(task) = description.tasks.iter().find(|task| !reads && lazy(task)) {
+        let name = bounded(&task.name);
+        return Err(format!(
+            "a parameter of `{name}` is lazy, and the bundle does not import `grid:task/objects`, by which \
+             it would be read"
+        ));
+    }
     description.tasks.iter_mut().try_for_each(check_task)
 }
 

@@ -5,6 +5,7 @@ mod coordination;
 mod diagnostics;
 mod grid;
 mod log;
+mod objects;
 mod store;
 mod worker_local;
 
@@ -21,6 +22,7 @@ pub(crate) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     diagnostics::link(linker)?;
     grid::link(linker)?;
     log::link(linker)?;
+    objects::link(linker)?;
     store::link(linker)?;
     worker_local::link(linker)
 }

@@ -53,6 +53,7 @@ mod wasi;
 
 pub use access::{
     Answer, GridAccess, GridError, LocalAccess, LocalBytes, LocalError, NestedArg, NestedCall,
+    ObjectAccess, ObjectError,
 };
 pub use actor::Actor;
 pub use bundle::{Bundle, IMPORTS_ALLOWED};

@@ -73,6 +73,10 @@ impl MemoryLimiter {
         self.limit_bytes as u64
     }
 
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.held_bytes as u64
+    }
+
     pub(crate) fn peak_bytes(&self) -> u64 {
         self.peak_bytes as u64
     }

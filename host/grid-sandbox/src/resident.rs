@@ -17,6 +17,12 @@ pub struct Resident {
 }
 
 impl Resident {
+    /// Bytes of its linear memories and tables.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.actor.held_bytes()
+    }
+
     /// Whether the call's own limit on memory is the one that it was made with.
     fn fits(&self, request: &CallRequest<'_>) -> bool {
         self.memory_bytes_max == request.limits.memory_bytes_max

@@ -7,7 +7,7 @@ use grid_proto::outside::StoreAccess;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::access::{GridAccess, LocalAccess};
+use crate::access::{GridAccess, LocalAccess, ObjectAccess};
 use crate::call::CallInfo;
 use crate::config;
 use crate::limiter::MemoryLimiter;
@@ -35,6 +35,8 @@ pub(crate) struct CallState {
     pub(crate) grid: Option<Arc<dyn GridAccess>>,
     /// What its bundle keeps on this worker.
     pub(crate) local: Option<Arc<dyn LocalAccess>>,
+    /// What it reads and writes piece by piece.
+    pub(crate) objects: Option<Arc<dyn ObjectAccess>>,
     /// Stores outside of the grid, as this call may use them.
     pub(crate) stores: Option<Arc<dyn StoreAccess>>,
     /// Listings and writers that are open.
@@ -62,6 +64,7 @@ impl CallState {
             table,
             grid: None,
             local: None,
+            objects: None,
             stores: None,
             store_works: 0,
             wasi,

@@ -48,6 +48,11 @@ impl CancelToken {
     }
 }
 
+/// An input of a call cannot be read any more. Travels through wasmtime as an error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("an input that the call was reading is not in this worker's store any more")]
+pub(crate) struct InputLost;
+
 /// A call was stopped from outside. Travels through wasmtime as an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum Stopped {

@@ -34,6 +34,7 @@ fn limits() -> Limits {
         wall_ms_max: 20_000,
         output_bytes_max: 1 << 10,
         result_bytes_max: 1 << 20,
+        written_bytes_max: 1 << 20,
     }
 }
 
@@ -55,6 +56,7 @@ fn request(bundle: &Bundle) -> CallRequest<'_> {
         cancel: CancelToken::new(),
         grid: None,
         local: None,
+        objects: None,
     }
 }
 

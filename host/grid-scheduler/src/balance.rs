@@ -138,7 +138,7 @@ impl Scheduler {
         }
         let inputs = self.inputs(id);
         let there = inputs.at(thief, worker).expected_start_us(self.bandwidth.bytes_per_us());
-        let fits = inputs.bytes() <= worker.memory_bytes;
+        let fits = inputs.room().is_at(worker);
         there < wait_us && (fits || self.mutated(Mutation::TooLargeStolen))
     }
 

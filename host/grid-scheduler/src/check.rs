@@ -187,10 +187,10 @@ impl Scheduler {
         if !self.is_in_backlog(id, call, worker) {
             return true;
         }
-        let bytes = call.dependencies.iter().map(|input| self.calls[*input].size()).sum();
+        let room = self.inputs(id).room();
         let names_matter = call.needs().is_some_and(|needs| !needs.prefer);
         let worker = self.workers.of(worker);
-        worker.is_some_and(|worker| suits(worker, call.needs(), names_matter, bytes))
+        worker.is_some_and(|worker| suits(worker, call.needs(), names_matter, room))
     }
 
     /// It is active and on no worker, and an input is neither there nor on its way.

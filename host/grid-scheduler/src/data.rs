@@ -33,7 +33,7 @@ struct Taker {
     id: WorkerId,
     slots: i64,
     credit: i64,
-    memory_bytes: u64,
+    object_bytes: u64,
 }
 
 impl Scheduler {
@@ -94,7 +94,7 @@ impl Scheduler {
                     id,
                     slots: i64::from(worker.slots.max(1)),
                     credit: worker.credit,
-                    memory_bytes: worker.memory_bytes,
+                    object_bytes: worker.object_bytes,
                 }),
             }
         }
@@ -113,7 +113,7 @@ impl Scheduler {
             return Err(Refusal::NoWorker { message });
         }
         let others = |taker: &Taker| !failed.contains(&taker.id);
-        if takers.iter().any(|taker| others(taker) && taker.memory_bytes >= most) {
+        if takers.iter().any(|taker| others(taker) && taker.object_bytes >= most) {
             takers.retain(others);
         }
         Ok(takers)
@@ -261,13 +261,13 @@ fn check(items: &[(Key, ObjectMeta)], to: &[String]) -> Result<(), Refusal> {
 }
 
 fn refuse_too_large(items: &[(Key, ObjectMeta)], takers: &[Taker]) -> Result<(), Refusal> {
-    let most = takers.iter().map(|taker| taker.memory_bytes).max().unwrap_or_default();
+    let most = takers.iter().map(|taker| taker.object_bytes).max().unwrap_or_default();
     match items.iter().find(|(_, meta)| meta.size > most) {
         None => Ok(()),
         Some((key, meta)) => Err(Refusal::BadArguments {
             message: format!(
                 "`{}` has {} bytes, and the largest worker holds {most} bytes: cut it into parts, or \
-                 raise `--memory-limit`",
+                 raise `--spill-limit` or `--memory-limit`",
                 key.short(),
                 meta.size
             ),
@@ -279,7 +279,7 @@ fn refuse_too_large(items: &[(Key, ObjectMeta)], takers: &[Taker]) -> Result<(),
 /// goes on where this one stops. One that could not hold it is passed over.
 fn next_taker(takers: &mut [Taker], size: u64) -> WorkerId {
     let (mut all, mut best) = (0, None);
-    let fits = |(_, taker): &(usize, &mut Taker)| taker.memory_bytes >= size;
+    let fits = |(_, taker): &(usize, &mut Taker)| taker.object_bytes >= size;
     for (place, taker) in takers.iter_mut().enumerate().filter(fits) {
         taker.credit += taker.slots;
         all += taker.slots;

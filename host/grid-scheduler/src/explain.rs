@@ -109,7 +109,7 @@ impl Scheduler {
             Queue::Line => self.explain_line(id),
             Queue::Nowhere => {
                 let needs = call.needs().map_or_else(String::new, describe);
-                let memory = match self.inputs(id).bytes() {
+                let memory = match self.inputs(id).room().given {
                     0 => String::new(),
                     bytes => format!(", and memory for {bytes} bytes of inputs"),
                 };

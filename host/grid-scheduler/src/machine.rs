@@ -364,6 +364,7 @@ impl Scheduler {
                 taken: BTreeMap::new(),
                 arriving: !registration.holds.is_empty(),
                 memory_bytes: registration.memory_bytes,
+                object_bytes: registration.object_bytes,
                 in_hand: BTreeSet::new(),
                 waiting: BTreeSet::new(),
                 load_us: 0,

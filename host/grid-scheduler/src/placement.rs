@@ -8,7 +8,7 @@ use std::sync::Arc;
 use grid_proto::{Failure, FailureKind, WorkerId};
 use smallvec::SmallVec;
 
-use crate::call::{CallId, Needs, Queue, State};
+use crate::call::{Argument, CallId, Needs, Queue, State};
 use crate::config::Config;
 use crate::machine::Scheduler;
 use crate::mutation::Mutation;
@@ -51,18 +51,34 @@ pub(crate) fn choose(
     })
 }
 
+/// What a call's inputs need of a worker, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Room {
+    /// Those that it is given, which are in memory together.
+    pub(crate) given: u64,
+    /// The largest of those that it reads piece by piece.
+    pub(crate) largest_read: u64,
+}
+
+impl Room {
+    pub(crate) fn is_at(self, worker: &Worker) -> bool {
+        self.given <= worker.memory_bytes && self.largest_read <= worker.object_bytes
+    }
+}
+
 /// What is known of a call's inputs.
 #[derive(Debug, Default)]
 pub(crate) struct Inputs {
     bytes: u64,
     count: u64,
+    room: Room,
     /// Bytes and number by worker, in the order of the workers.
     held: SmallVec<[(WorkerId, u64, u64); 4]>,
 }
 
 impl Inputs {
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+    pub(crate) fn room(&self) -> Room {
+        self.room
     }
 
     /// What a worker holds of them, if it holds any.
@@ -88,9 +104,9 @@ pub(crate) fn suits(
     worker: &Worker,
     needs: Option<&Needs>,
     names_matter: bool,
-    bytes: u64,
+    room: Room,
 ) -> bool {
-    meets(worker, needs, names_matter) && bytes <= worker.memory_bytes
+    meets(worker, needs, names_matter) && room.is_at(worker)
 }
 
 /// Has it what the call needs besides memory?
@@ -197,19 +213,21 @@ impl Scheduler {
     /// else that the call needs.
     fn check_memory(&self, inputs: &Inputs, needs: Option<&Needs>) -> Result<Queue, Failure> {
         let names_matter = needs.is_some_and(|needs| !needs.prefer);
-        let suiting = self.workers.iter().filter(|(_, worker)| meets(worker, needs, names_matter));
-        let limit_bytes = match inputs.bytes {
-            0 => None,
-            _ if self.mutated(Mutation::TooLargeNotRefused) => None,
-            _ => suiting.map(|(_, worker)| worker.memory_bytes).max(),
+        let suits = |worker: &&Worker| meets(worker, needs, names_matter);
+        let suiting = || self.workers.iter().map(|(_, worker)| worker).filter(suits);
+        let Room { given, largest_read } = inputs.room;
+        let of_all = |of: fn(&Worker) -> u64| suiting().map(of).max();
+        let (what, asked_bytes, limit_bytes) = match of_all(|worker| worker.object_bytes) {
+            Some(most) if most < largest_read => ("an input that it reads has", largest_read, Some(most)),
+            _ => ("its inputs hold", given, of_all(|worker| worker.memory_bytes)),
         };
-        let asked_bytes = inputs.bytes;
+        let limit_bytes = limit_bytes.filter(|_| !self.mutated(Mutation::TooLargeNotRefused));
         let Some(limit_bytes) = limit_bytes.filter(|limit_bytes| *limit_bytes < asked_bytes) else {
             return Ok(Queue::Nowhere);
         };
         let among = if needs.is_some() { " of those it may run on" } else { "" };
         let message = format!(
-            "its inputs hold {asked_bytes} bytes, and the largest worker{among} may hold \
+            "{what} {asked_bytes} bytes, and the largest worker{among} may hold \
              {limit_bytes}: reduce in steps, or start a worker with a higher `--memory-limit`"
         );
         Err(Failure::new(FailureKind::OutOfMemory { limit_bytes, asked_bytes }, message))
@@ -223,6 +241,7 @@ impl Scheduler {
             inputs.count += 1;
             inputs.held.extend(holders.iter().map(|holder| (*holder, size, 1)));
         }
+        inputs.room = self.room(id, inputs.bytes);
         inputs.held.sort_unstable();
         inputs.held.dedup_by(|next, kept| {
             let same = next.0 == kept.0;
@@ -235,6 +254,32 @@ impl Scheduler {
         inputs
     }
 
+    /// What its inputs, of so many bytes together, need of a worker.
+    fn room(&self, id: CallId, bytes: u64) -> Room {
+        let call = &self.calls[id];
+        let lazy = &self.tasks.of(call.task).definition.lazy;
+        if lazy.is_empty() {
+            return Room { given: bytes, largest_read: 0 };
+        }
+        let mut given = vec![false; call.dependencies.len()];
+        for (position, arg) in (0..).zip(&call.args) {
+            if let Argument::Input(input) = arg
+                && !lazy.contains(&position)
+            {
+                given[*input as usize] = true;
+            }
+        }
+        let mut room = Room::default();
+        for (input, given) in call.dependencies.iter().zip(given) {
+            let size = self.calls[*input].size();
+            match given {
+                true => room.given += size,
+                false => room.largest_read = room.largest_read.max(size),
+            }
+        }
+        room
+    }
+
     /// The best of those that hold inputs and of whoever would begin first, among workers that are
     /// paused or that are not.
     fn best(
@@ -244,9 +289,10 @@ impl Scheduler {
         names_matter: bool,
         paused: bool,
     ) -> Option<Candidate> {
-        let bytes = if self.mutated(Mutation::MemoryIgnored) { 0 } else { inputs.bytes };
+        let ignored = self.mutated(Mutation::MemoryIgnored);
+        let room = if ignored { Room::default() } else { inputs.room };
         let fits =
-            |worker: &Worker| worker.paused == paused && suits(worker, needs, names_matter, bytes);
+            |worker: &Worker| worker.paused == paused && suits(worker, needs, names_matter, room);
         let holders = inputs.held.iter().filter_map(|(id, ..)| {
             let worker = self.workers.of(*id).filter(|worker| fits(worker))?;
             Some(inputs.at(*id, worker))

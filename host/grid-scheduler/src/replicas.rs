@@ -426,5 +426,5 @@ impl Scheduler {
 }
 
 pub(crate) fn may_take(worker: &Worker, size: u64) -> bool {
-    !worker.paused && !worker.arriving && worker.memory_bytes >= size
+    !worker.paused && !worker.arriving && worker.object_bytes >= size
 }

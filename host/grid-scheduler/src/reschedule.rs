@@ -74,13 +74,13 @@ impl Scheduler {
         let call = &self.calls[id];
         let avoids = call.wishes.as_ref().and_then(|wishes| wishes.avoids);
         let avoids = avoids.filter(|_| !self.mutated(Mutation::SameWorkerAgain));
-        let (bytes, needs) = (self.inputs(id).bytes(), call.needs());
+        let (room, needs) = (self.inputs(id).room(), call.needs());
         let others = |names_matter: bool, free: &[_]| {
             self.workers.first_to_start(needs, |other, worker| {
                 Some(other) != avoids
                     && !(now && worker.arriving)
                     && !worker.paused
-                    && suits(worker, needs, names_matter, bytes)
+                    && suits(worker, needs, names_matter, room)
                     && worker.has_free(free)
             })
         };

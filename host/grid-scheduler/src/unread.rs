@@ -59,10 +59,10 @@ impl Scheduler {
         }
         // A method stays where its actor is.
         let at_home = |at: Queue| matches!(at, Queue::Any | Queue::Of(_));
-        let (bytes, needs) = (self.inputs(id).bytes(), self.calls[id].needs());
+        let (room, needs) = (self.inputs(id).room(), self.calls[id].needs());
         let named = needs.is_some_and(|needs| !needs.prefer);
         let may_run =
-            self.workers.of(holder).is_some_and(|worker| suits(worker, needs, named, bytes));
+            self.workers.of(holder).is_some_and(|worker| suits(worker, needs, named, room));
         if may_run && matches!(self.calls[id].state, State::Queued { at, .. } if at_home(at)) {
             self.dequeue(id);
             self.hold_back(id, Queue::Of(holder));

@@ -24,6 +24,8 @@ pub(crate) struct Worker {
     pub(crate) arriving: bool,
     /// Bytes that inputs and results may hold.
     pub(crate) memory_bytes: u64,
+    /// Bytes that one object may have.
+    pub(crate) object_bytes: u64,
     pub(crate) pid: u32,
     /// Why its process ended, if that was said.
     pub(crate) why_ended: String,

@@ -6,25 +6,35 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use grid_proto::{Codec, Key, ObjectMeta};
+
+use crate::blocks::Blocks;
 
 const MAGIC: [u8; 8] = *b"GRIDOBJ1";
 /// Magic, key, hash, size, codec, zeros.
 pub(crate) const HEADER_BYTES: usize = 96;
 const PREFIX: &str = "grid-worker-";
 
+/// A file that is read.
+pub(crate) trait DiskRead: Read + Seek + Send {}
+impl<F: Read + Seek + Send> DiskRead for F {}
+
+/// A file that is written.
+pub(crate) trait DiskWrite: Write + Seek + Send {}
+impl<F: Write + Seek + Send> DiskWrite for F {}
+
 /// What the store wants of a disk. Tests bring one that fails.
 pub(crate) trait Disk: Send + Sync + fmt::Debug {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn Write + Send>>;
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskWrite>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskRead>>;
     fn remove(&self, path: &Path) -> io::Result<()>;
 }
 
@@ -33,7 +43,7 @@ pub(crate) trait Disk: Send + Sync + fmt::Debug {
 pub(crate) struct LocalDisk;
 
 impl Disk for LocalDisk {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn Write + Send>> {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskWrite>> {
         Ok(Box::new(File::create_new(path)?))
     }
 
@@ -41,7 +51,7 @@ impl Disk for LocalDisk {
         fs::rename(from, to)
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskRead>> {
         Ok(Box::new(File::open(path)?))
     }
 
@@ -88,6 +98,8 @@ pub(crate) struct SpillFile {
     number: u64,
     key: Key,
     meta: ObjectMeta,
+    /// Known where the bytes came in pieces, or somebody has read all of them.
+    blocks: OnceLock<Blocks>,
 }
 
 /// A file that is not whole yet.
@@ -96,8 +108,7 @@ pub(crate) struct Unfinished {
     folder: Arc<Path>,
     number: u64,
     key: Key,
-    meta: ObjectMeta,
-    file: Box<dyn Write + Send>,
+    file: Box<dyn DiskWrite>,
     whole: bool,
 }
 
@@ -136,14 +147,14 @@ impl Files {
         Ok(Arc::clone(&folder.insert(claimed).path))
     }
 
-    /// A file for an object whose bytes come in pieces.
-    pub(crate) fn begin(self: &Arc<Self>, key: Key, meta: ObjectMeta) -> io::Result<Unfinished> {
+    /// A file for an object whose bytes come in pieces, and of which the rest is known at the end.
+    pub(crate) fn begin(self: &Arc<Self>, key: Key) -> io::Result<Unfinished> {
         let folder = self.claimed()?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let file = self.disk.create(&path(&folder, number, "part"))?;
         let files = Arc::clone(self);
-        let mut unfinished = Unfinished { files, folder, number, key, meta, file, whole: false };
-        unfinished.write(&header(&key, &meta))?;
+        let mut unfinished = Unfinished { files, folder, number, key, file, whole: false };
+        unfinished.write(&[0; HEADER_BYTES])?;
         Ok(unfinished)
     }
 
@@ -177,14 +188,21 @@ impl Unfinished {
         self.file.write_all(bytes)
     }
 
-    /// All of it is written.
-    pub(crate) fn finish(mut self) -> io::Result<Arc<SpillFile>> {
+    /// All of it is written: this object, with these blocks if somebody knows them.
+    pub(crate) fn finish(
+        mut self,
+        meta: ObjectMeta,
+        blocks: Option<Blocks>,
+    ) -> io::Result<Arc<SpillFile>> {
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(&header(&self.key, &meta))?;
         self.file.flush()?;
-        let (number, key, meta) = (self.number, self.key, self.meta);
+        let (number, key) = (self.number, self.key);
         let (files, folder) = (Arc::clone(&self.files), Arc::clone(&self.folder));
         files.disk.rename(&path(&folder, number, "part"), &path(&folder, number, "object"))?;
         self.whole = true;
-        Ok(Arc::new(SpillFile { files, folder, number, key, meta }))
+        let blocks = blocks.map_or_else(OnceLock::new, OnceLock::from);
+        Ok(Arc::new(SpillFile { files, folder, number, key, meta, blocks }))
     }
 }
 
@@ -198,7 +216,7 @@ impl Drop for Unfinished {
 
 impl SpillFile {
     /// The bytes, from the first on. The header is verified, the bytes are not.
-    pub(crate) fn open(&self) -> io::Result<Box<dyn Read + Send>> {
+    pub(crate) fn open(&self) -> io::Result<Box<dyn DiskRead>> {
         let mut file = self.files.disk.open(&self.path())?;
         let mut found = [0; HEADER_BYTES];
         file.read_exact(&mut found)?;
@@ -210,6 +228,16 @@ impl SpillFile {
 
     pub(crate) fn path(&self) -> PathBuf {
         path(&self.folder, self.number, "object")
+    }
+
+    /// What its blocks are verified with, if that is known.
+    pub(crate) fn blocks(&self) -> Option<&Blocks> {
+        self.blocks.get()
+    }
+
+    /// Somebody has read and verified all of it.
+    pub(crate) fn note_blocks(&self, blocks: Blocks) {
+        let _ = self.blocks.set(blocks);
     }
 }
 

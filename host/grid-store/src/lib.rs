@@ -11,8 +11,8 @@
 //! does not survive its process: files are memory that is cheaper, not a journal.
 //!
 //! The policy (`policy.rs`) decides, and touches no file; the files (`files.rs`) obey; the store joins
-//! the two with a thread that writes. Nothing but [`Store::load`] and [`Reader::read`] waits for a
-//! disk.
+//! the two with a thread that writes. Nothing but [`Store::load`], the readers and the writers waits for
+//! a disk.
 //!
 //! Invariants:
 //! - an object's bytes never change, so readers share them;
@@ -21,15 +21,18 @@
 //! - what comes back from a file is what went there, or the object is gone and its reader is told;
 //! - a file is there whole, under its name, or not at all; it goes with its last reader.
 
+mod blocks;
 mod files;
 mod object;
 mod policy;
 mod reader;
 mod store;
+mod writing;
 
 pub use object::{Buffer, Gauge, Object};
-pub use reader::{LoadError, Reader, Receiver};
+pub use reader::{LoadError, RangeReader, Reader, Receiver};
 pub use store::{Store, StoreConfig, Usage};
+pub use writing::{Writing, Written};
 
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,14 @@
 //! Bytes that come and go in pieces, because all of them may be more than memory has.
 
-use std::io::{self, Read};
+use std::io::{self, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use grid_proto::{Key, ObjectMeta};
 
-use crate::files::{SpillFile, Unfinished};
-use crate::object::Object;
+use crate::blocks::{BLOCK_BYTES, Hashing, is_block};
+use crate::files::{DiskRead, HEADER_BYTES, SpillFile, Unfinished};
+use crate::object::{Gauge, Object, Reserved};
 
 /// Why an object that was there could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -40,28 +41,7 @@ pub struct Reader {
 
 enum Source {
     Memory { object: Object, at: usize },
-    File { file: Arc<SpillFile>, open: Box<dyn Read + Send>, seen: Box<Seen> },
-}
-
-/// What went through, to be compared with what should have.
-struct Seen {
-    hash: blake3::Hasher,
-    bytes: u64,
-}
-
-impl Seen {
-    fn new() -> Box<Self> {
-        Box::new(Self { hash: blake3::Hasher::new(), bytes: 0 })
-    }
-
-    fn add(&mut self, bytes: &[u8]) {
-        self.hash.update(bytes);
-        self.bytes += bytes.len() as u64;
-    }
-
-    fn is(&self, meta: &ObjectMeta) -> bool {
-        self.bytes == meta.size && *self.hash.finalize().as_bytes() == meta.hash
-    }
+    File { file: Arc<SpillFile>, open: Box<dyn DiskRead>, seen: Box<Hashing> },
 }
 
 impl Reader {
@@ -70,9 +50,8 @@ impl Reader {
     }
 
     pub(crate) fn of_file(meta: ObjectMeta, file: Arc<SpillFile>) -> Result<Self, LoadError> {
-        let unreadable = |error| LoadError::Unreadable { path: file.path(), error };
-        let open = file.open().map_err(unreadable)?;
-        Ok(Self { meta, source: Source::File { file, open, seen: Seen::new() } })
+        let open = file.open().map_err(|error| unreadable(&file, error))?;
+        Ok(Self { meta, source: Source::File { file, open, seen: Box::new(Hashing::new()) } })
     }
 
     /// What is read.
@@ -106,13 +85,13 @@ impl Reader {
                 Ok(count)
             }
             Source::File { file, open, seen } => {
-                let rest = usize::try_from(self.meta.size - seen.bytes).unwrap_or(usize::MAX);
+                let rest = self.meta.size - seen.bytes();
+                let rest = usize::try_from(rest).unwrap_or(usize::MAX);
                 let wanted = rest.min(buffer.len());
                 let piece = &mut buffer[..wanted];
-                open.read_exact(piece)
-                    .map_err(|error| LoadError::Unreadable { path: file.path(), error })?;
+                open.read_exact(piece).map_err(|error| unreadable(file, error))?;
                 seen.add(piece);
-                if seen.bytes == self.meta.size && !seen.is(&self.meta) {
+                if seen.bytes() == self.meta.size && !seen.is(&self.meta) {
                     return Err(LoadError::Changed { path: file.path() });
                 }
                 Ok(wanted)
@@ -126,12 +105,12 @@ pub struct Receiver {
     key: Key,
     meta: ObjectMeta,
     file: Unfinished,
-    seen: Box<Seen>,
+    seen: Hashing,
 }
 
 impl Receiver {
     pub(crate) fn new(key: Key, meta: ObjectMeta, file: Unfinished) -> Self {
-        Self { key, meta, file, seen: Seen::new() }
+        Self { key, meta, file, seen: Hashing::new() }
     }
 
     /// Takes the next bytes. May wait for a disk.
@@ -157,10 +136,133 @@ impl Receiver {
 
     /// All of it has come; `None` if it is not what it should be.
     pub(crate) fn finish(self) -> io::Result<Option<(Key, ObjectMeta, Arc<SpillFile>)>> {
-        if !self.is_whole() {
+        let (hash, blocks) = self.seen.finish();
+        if (self.seen.bytes(), hash) != (self.meta.size, self.meta.hash) {
             return Ok(None);
         }
-        let file = self.file.finish()?;
+        let file = self.file.finish(self.meta, Some(blocks))?;
         Ok(Some((self.key, self.meta, file)))
     }
+}
+
+/// An object of which any part can be read, wherever it is. Keeps it readable though the store may let
+/// go of it meanwhile.
+///
+/// What comes from a file is verified block by block; a file of which the blocks are not known is read
+/// once for that.
+pub struct RangeReader {
+    meta: ObjectMeta,
+    source: Ranges,
+}
+
+enum Ranges {
+    Memory(Object),
+    File { file: Arc<SpillFile>, open: Box<dyn DiskRead>, block: Block },
+}
+
+/// The block that was read last, counted while it is kept.
+struct Block {
+    number: Option<usize>,
+    bytes: Vec<u8>,
+    _reserved: Reserved,
+}
+
+impl RangeReader {
+    pub(crate) fn of_object(object: Object) -> Self {
+        Self { meta: object.meta, source: Ranges::Memory(object) }
+    }
+
+    pub(crate) fn of_file(
+        meta: ObjectMeta,
+        file: Arc<SpillFile>,
+        gauge: &Gauge,
+    ) -> Result<Self, LoadError> {
+        let open = file.open().map_err(|error| unreadable(&file, error))?;
+        let reserved = gauge.reserve(meta.size.min(BLOCK_BYTES as u64));
+        let block = Block { number: None, bytes: Vec::new(), _reserved: reserved };
+        let mut reader = Self { meta, source: Ranges::File { file, open, block } };
+        reader.learn_blocks()?;
+        Ok(reader)
+    }
+
+    /// What is read.
+    #[must_use]
+    pub fn meta(&self) -> ObjectMeta {
+        self.meta
+    }
+
+    /// Reads from `offset` on, into all of `buffer` unless the object ends before; 0 at its end and
+    /// behind it. May wait for a disk.
+    ///
+    /// # Errors
+    /// [`LoadError::Unreadable`] and [`LoadError::Changed`]; nothing of a block that has changed is given.
+    pub fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, LoadError> {
+        let rest = self.meta.size.saturating_sub(offset);
+        let wanted = usize::try_from(rest).unwrap_or(usize::MAX).min(buffer.len());
+        let buffer = &mut buffer[..wanted];
+        if let Ranges::Memory(object) = &self.source {
+            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(object.bytes.len());
+            buffer.copy_from_slice(&object.bytes[start..start + wanted]);
+            return Ok(wanted);
+        }
+        let mut filled = 0;
+        while filled < wanted {
+            let at = offset + filled as u64;
+            let number = usize::try_from(at / BLOCK_BYTES as u64).unwrap_or(usize::MAX);
+            let bytes = &self.block(number)?[(at % BLOCK_BYTES as u64) as usize..];
+            let count = bytes.len().min(wanted - filled);
+            buffer[filled..filled + count].copy_from_slice(&bytes[..count]);
+            filled += count;
+        }
+        Ok(wanted)
+    }
+
+    /// Of one block the hash is the object's. Of more, if nobody noted them when the file was written, all
+    /// are read.
+    fn learn_blocks(&mut self) -> Result<(), LoadError> {
+        let Ranges::File { file, open, .. } = &mut self.source else { return Ok(()) };
+        if self.meta.size <= BLOCK_BYTES as u64 || file.blocks().is_some() {
+            return Ok(());
+        }
+        let (mut seen, mut piece) = (Hashing::new(), vec![0; BLOCK_BYTES]);
+        while seen.bytes() < self.meta.size {
+            let rest = usize::try_from(self.meta.size - seen.bytes()).unwrap_or(usize::MAX);
+            let piece = &mut piece[..rest.min(BLOCK_BYTES)];
+            open.read_exact(piece).map_err(|error| unreadable(file, error))?;
+            seen.add(piece);
+        }
+        let (hash, blocks) = seen.finish();
+        if hash != self.meta.hash {
+            return Err(LoadError::Changed { path: file.path() });
+        }
+        file.note_blocks(blocks);
+        Ok(())
+    }
+
+    fn block(&mut self, number: usize) -> Result<&[u8], LoadError> {
+        let Ranges::File { file, open, block } = &mut self.source else { return Ok(&[]) };
+        if block.number == Some(number) {
+            return Ok(&block.bytes);
+        }
+        block.number = None;
+        let start = (number * BLOCK_BYTES) as u64;
+        let length = (self.meta.size - start).min(BLOCK_BYTES as u64);
+        block.bytes.resize(length as usize, 0);
+        open.seek(SeekFrom::Start(HEADER_BYTES as u64 + start))
+            .and_then(|_| open.read_exact(&mut block.bytes))
+            .map_err(|error| unreadable(file, error))?;
+        let same = match file.blocks().filter(|blocks| !blocks.is_empty()) {
+            Some(blocks) => is_block(blocks, number, &block.bytes),
+            None => blake3::hash(&block.bytes) == self.meta.hash,
+        };
+        if !same {
+            return Err(LoadError::Changed { path: file.path() });
+        }
+        block.number = Some(number);
+        Ok(&block.bytes)
+    }
+}
+
+fn unreadable(file: &SpillFile, error: io::Error) -> LoadError {
+    LoadError::Unreadable { path: file.path(), error }
 }

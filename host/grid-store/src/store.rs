@@ -9,13 +9,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use grid_proto::{Key, ObjectMeta};
+use grid_proto::{Codec, Key, ObjectMeta};
 use grid_share::Sealed;
 
-use crate::files::{Disk, Files, LocalDisk, SpillFile, Wake};
+use crate::files::{Disk, Files, LocalDisk, SpillFile, Unfinished, Wake};
 use crate::object::{Gauge, Object};
 use crate::policy::{Marks, Place, Policy, Victim};
-use crate::reader::{LoadError, Reader, Receiver};
+use crate::reader::{LoadError, RangeReader, Reader, Receiver};
+use crate::writing::{Whole, Writing, Written};
 
 /// After a write that failed, none is tried for so long.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -233,6 +234,47 @@ impl Store {
         }
     }
 
+    /// Reads any parts of an object, from memory or from its file. May wait for a disk. An object that
+    /// cannot be read is dropped.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn ranges(&self, key: &Key) -> Result<RangeReader, LoadError> {
+        let place = self.shared().policy().find(key);
+        match place {
+            Some(Place::Memory(object)) => Ok(RangeReader::of_object(object)),
+            Some(Place::File(meta, file)) => {
+                let reader = RangeReader::of_file(meta, file, self.gauge());
+                if reader.is_err() {
+                    self.remove(key);
+                }
+                reader
+            }
+            None => Err(LoadError::Missing),
+        }
+    }
+
+    /// Takes the bytes of an object piece by piece, of which nothing else is known before its end.
+    #[must_use]
+    pub fn write(&self, key: Key, codec: Codec) -> Writing {
+        Writing::new(self.clone(), key, codec)
+    }
+
+    pub(crate) fn begin_file(&self, key: Key) -> io::Result<Unfinished> {
+        match &self.shared().files {
+            Some(files) => files.begin(key),
+            None => Err(io::Error::new(io::ErrorKind::Unsupported, "this store has no directory")),
+        }
+    }
+
+    /// Keeps what was written.
+    pub fn insert_written(&self, written: Written) {
+        match written.0 {
+            Whole::Memory(key, object) => self.insert(key, object),
+            Whole::File(key, meta, file) => self.shared().policy().insert_file(key, meta, file),
+        }
+    }
+
     /// Whether an object of this size has to come through a file: it would not leave room for
     /// anything else.
     #[must_use]
@@ -246,10 +288,7 @@ impl Store {
     /// # Errors
     /// What the system says of the disk; without a directory there is none.
     pub fn receive(&self, key: Key, meta: ObjectMeta) -> io::Result<Receiver> {
-        let Some(files) = &self.shared().files else {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "this store has no directory"));
-        };
-        Ok(Receiver::new(key, meta, files.begin(key, meta)?))
+        Ok(Receiver::new(key, meta, self.begin_file(key)?))
     }
 
     /// Keeps what was received; says whether it was what it should be.
@@ -429,9 +468,9 @@ impl Writer {
         let Some(files) = &self.shared.files else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        let mut file = files.begin(key, object.meta)?;
+        let mut file = files.begin(key)?;
         file.write(&object.bytes)?;
-        file.finish()
+        file.finish(object.meta, None)
     }
 
     fn remove(&self, number: u64) {

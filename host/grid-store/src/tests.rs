@@ -1,5 +1,6 @@
 mod disk;
 mod operations;
+mod ranges;
 mod spill;
 
 use grid_proto::{Codec, Key, Value};

@@ -16,7 +16,7 @@ use grid_proto::{
     Attempt, BundleDescription, BundleHash, Failure, FailureKind, Instance, Key, Value,
 };
 use grid_sandbox::{Actor, Bundle, CancelToken, Engine, EngineConfig};
-use grid_store::{Object, Store};
+use grid_store::{Object, Store, Written};
 use tokio::sync::mpsc;
 
 use crate::agent::{Action, Agent, Execution};
@@ -243,6 +243,7 @@ impl Worker {
             labels: self.config.labels.clone(),
             resources: self.config.resources.clone(),
             memory_bytes: self.config.memory.inputs_bytes_max(),
+            object_bytes: self.config.memory.object_bytes_max(),
             slots: u32::try_from(self.config.slots).unwrap_or(u32::MAX),
             holds: self.store.metas(),
             in_hand: self.agent.in_hand(),
@@ -390,16 +391,16 @@ impl Worker {
                 self.agent.on_inputs_lost(key, attempt, &lost);
                 self.keep_actor(instance, actor, None);
             }
-            Ok(object) => {
-                let inline = inline(&object);
+            Ok(written) => {
+                let (meta, inline) = (written.meta(), written.object().and_then(inline));
                 if !output.is_empty() {
                     let text = end_of(&output).to_owned();
                     self.send(link, FromWorker::Output { key, attempt, text });
                 }
-                let outcome = Outcome::Memory { meta: object.meta, inline };
+                let outcome = Outcome::Memory { meta, inline };
                 let keep = self.agent.on_executed(key, attempt, outcome, spent);
                 if keep {
-                    self.store.insert(key, object);
+                    self.store.insert_written(written);
                 }
                 self.keep_actor(instance, actor, keep.then_some(key));
             }
@@ -541,7 +542,7 @@ fn free(memory: impl Send + 'static) {
 }
 
 /// Why an actor did not survive one of its methods.
-fn why_lost(outcome: &Result<Object, Failure>) -> String {
+fn why_lost(outcome: &Result<Written, Failure>) -> String {
     match outcome {
         Ok(_) => "its instance could not be kept".to_owned(),
         Err(failure) => {

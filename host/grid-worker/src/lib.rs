@@ -25,6 +25,7 @@ mod host;
 mod incoming;
 mod local;
 mod memory;
+mod objects;
 mod peers;
 mod process;
 mod residents;

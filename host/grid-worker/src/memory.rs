@@ -80,6 +80,13 @@ impl MemoryConfig {
         self.bytes_at(1.0)
     }
 
+    /// What one object may have: what memory holds, or what files may.
+    #[must_use]
+    pub fn object_bytes_max(&self) -> u64 {
+        let spilled_bytes = self.directory.as_ref().map_or(0, |_| self.spilled_bytes_max);
+        self.inputs_bytes_max().max(spilled_bytes)
+    }
+
     pub(crate) fn store(&self) -> StoreConfig {
         StoreConfig {
             directory: self.directory.clone(),

@@ -103,6 +103,13 @@ impl Residents {
         self.lock().closed = !open;
     }
 
+    /// How many are warm, and the bytes of their memories.
+    pub(crate) fn usage(&self) -> (u64, u64) {
+        let warm = self.lock();
+        let bytes = warm.instances.iter().map(|(_, resident)| resident.held_bytes()).sum();
+        (warm.instances.len() as u64, bytes)
+    }
+
     /// Takes all out, because memory is needed.
     pub(crate) fn drain(&self) -> Vec<(Home, Resident)> {
         std::mem::take(&mut self.lock().instances)

@@ -10,17 +10,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::{io, thread};
 
 use grid_proto::{
-    Arg, Attempt, Failure, FailureKind, FailureSite, Instance, Key, Limits, Priority, Spent,
+    Arg, Attempt, Codec, Failure, FailureKind, FailureSite, Instance, Key, Limits, Priority, Spent,
+    Value,
 };
 use grid_sandbox::{
     Actor, Argument, Bundle, CallInfo, CallReport, CallRequest, CancelToken, Engine, GridAccess,
-    LocalAccess,
+    LocalAccess, ObjectAccess,
 };
-use grid_store::{LoadError, Object, Store};
+use grid_store::{LoadError, Object, Store, Written};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::Execution;
 use crate::local::BundleLocals;
+use crate::objects::{self, Objects};
 use crate::residents::{Home, Residents};
 use crate::session::Session;
 
@@ -47,8 +49,8 @@ pub(crate) struct Work {
 pub(crate) struct Done {
     pub(crate) key: Key,
     pub(crate) attempt: Attempt,
-    pub(crate) outcome: Result<Object, Failure>,
-    /// Inputs that could not be read, so that it never began.
+    pub(crate) outcome: Result<Written, Failure>,
+    /// Inputs that could not be read, so that it never began or did not end.
     pub(crate) lost: Vec<Key>,
     pub(crate) spent: Spent,
     /// What it wrote, as people may read it.
@@ -267,7 +269,7 @@ impl Seats {
 
 fn execute(shared: &Shared, mut work: Work) -> Done {
     let actor = work.actor.take();
-    let inputs = match load_inputs(shared, &work.execution) {
+    let inputs = match load_inputs(shared, &work) {
         Ok(inputs) => inputs,
         Err(lost) => {
             let message = "an input is not in this worker's store";
@@ -276,9 +278,10 @@ fn execute(shared: &Shared, mut work: Work) -> Done {
         }
     };
     let Execution { key, attempt, task, args, instance, .. } = &work.execution;
-    let arguments = arguments(args, &inputs);
+    let arguments = arguments(args, &inputs.given, &task.lazy);
     let grid = |session: &Arc<Session>| Arc::clone(session) as Arc<dyn GridAccess>;
     let local = |local: &Arc<BundleLocals>| Arc::clone(local) as Arc<dyn LocalAccess>;
+    let objects = |objects: &Arc<Objects>| Arc::clone(objects) as Arc<dyn ObjectAccess>;
     let request = CallRequest {
         bundle: &work.bundle,
         bundle_name: &task.bundle_name,
@@ -296,6 +299,7 @@ fn execute(shared: &Shared, mut work: Work) -> Done {
         cancel: work.cancel.clone(),
         grid: work.session.as_ref().map(grid),
         local: work.local.as_ref().map(local),
+        objects: inputs.objects.as_ref().map(objects),
     };
     let (report, actor) = match (*instance, actor) {
         (Instance::Fresh, _) => (run(shared, &work, &request), None),
@@ -307,9 +311,32 @@ fn execute(shared: &Shared, mut work: Work) -> Done {
             return Done::without(&work.execution, failure, None);
         }
     };
-    let gauge = shared.store.gauge();
-    let outcome =
-        report.outcome.map(|value| Object::new(value, gauge)).map_err(|failure| Failure {
+    Done {
+        key: *key,
+        attempt: *attempt,
+        lost: inputs.objects.as_ref().map_or_else(Vec::new, |objects| objects.take_lost()),
+        spent: report.spent,
+        output: report.output,
+        instance: *instance,
+        actor,
+        outcome: outcome(shared, &work.execution, report.outcome, inputs.objects.as_deref()),
+    }
+}
+
+/// The result as the store takes it: what was written piece by piece, if something was, else what the
+/// task's function gave.
+fn outcome(
+    shared: &Shared,
+    execution: &Execution,
+    outcome: Result<Value, Failure>,
+    objects: Option<&Objects>,
+) -> Result<Written, Failure> {
+    let Execution { key, attempt, task, .. } = execution;
+    match outcome {
+        Ok(value) => Ok(objects.and_then(Objects::take_written).unwrap_or_else(|| {
+            Written::of(*key, Object::new(value, shared.store.gauge()))
+        })),
+        Err(failure) => Err(Failure {
             site: Some(FailureSite {
                 key: *key,
                 task: format!("{}:{}", task.bundle_name, task.name),
@@ -317,30 +344,23 @@ fn execute(shared: &Shared, mut work: Work) -> Done {
                 attempt: *attempt,
             }),
             ..failure
-        });
-    Done {
-        key: *key,
-        attempt: *attempt,
-        outcome,
-        lost: Vec::new(),
-        spent: report.spent,
-        output: report.output,
-        instance: *instance,
-        actor,
+        }),
     }
 }
 
-/// What the task gets: values that came with the call, and its inputs where they belong.
-fn arguments<'a>(args: &'a [Arg], inputs: &'a [Object]) -> Vec<Argument<'a>> {
-    let mut inputs = inputs.iter();
-    let argument = |arg: &'a Arg| match arg {
+/// What the task is given: values that came with the call, and its inputs where they belong; of what it
+/// reads piece by piece no bytes.
+fn arguments<'a>(args: &'a [Arg], given: &'a [Object], lazy: &[u32]) -> Vec<Argument<'a>> {
+    let mut given = given.iter();
+    let argument = |(position, arg): (u32, &'a Arg)| match arg {
+        _ if lazy.contains(&position) => Some(Argument { codec: Codec::Raw, bytes: &[] }),
         Arg::Value(value) => Some(Argument::from(value)),
         Arg::Key(_) => {
-            let object = inputs.next()?;
+            let object = given.next()?;
             Some(Argument { codec: object.meta.codec, bytes: &object.bytes })
         }
     };
-    args.iter().filter_map(argument).collect()
+    (0..).zip(args).filter_map(argument).collect()
 }
 
 /// Runs a call that is no actor's: in an instance of its own, or in one that is for calls like it.
@@ -360,25 +380,47 @@ fn run(shared: &Shared, work: &Work, request: &CallRequest<'_>) -> CallReport {
     report
 }
 
-/// The objects behind the arguments that are keys, in their order; those that are spilled are read
-/// back here, where only this slot waits for that. Else those that cannot be had.
-fn load_inputs(shared: &Shared, execution: &Execution) -> Result<Vec<Object>, Vec<Key>> {
-    let (mut inputs, mut lost) = (Vec::new(), Vec::new());
-    for arg in &execution.args {
-        let Arg::Key(key) = arg else { continue };
-        match shared.store.load(key) {
-            Ok(object) => inputs.push(object),
-            Err(error) => {
-                match error {
-                    // Freed with its call, which nobody wants any more.
-                    LoadError::Missing => tracing::debug!(key = %key, %error, "an input is gone"),
-                    _ => tracing::warn!(key = %key, %error, "an input cannot be read"),
-                }
-                lost.push(*key);
+/// What a call takes in.
+struct Inputs {
+    /// The objects behind the arguments that are keys, in their order.
+    given: Vec<Object>,
+    /// Those that it reads piece by piece, and its result if it writes that so.
+    objects: Option<Arc<Objects>>,
+}
+
+/// Finds the inputs of a call; those that are spilled are read back here, where only this slot waits for
+/// that. Else those that cannot be had.
+fn load_inputs(shared: &Shared, work: &Work) -> Result<Inputs, Vec<Key>> {
+    let Execution { key, task, args, .. } = &work.execution;
+    let (mut given, mut read, mut lost) = (Vec::new(), BTreeMap::new(), Vec::new());
+    for (position, arg) in (0..).zip(args) {
+        let lazy = task.lazy.contains(&position);
+        let found = match arg {
+            Arg::Value(value) if lazy => {
+                read.insert(position, objects::Argument::Value(value.clone()));
+                continue;
             }
+            Arg::Value(_) => continue,
+            Arg::Key(input) if lazy => shared.store.ranges(input).map(|reader| {
+                read.insert(position, objects::Argument::Object(*input, reader));
+            }),
+            Arg::Key(input) => shared.store.load(input).map(|object| given.push(object)),
+        };
+        let (Err(error), Arg::Key(input)) = (found, arg) else { continue };
+        match error {
+            // Freed with its call, which nobody wants any more.
+            LoadError::Missing => tracing::debug!(key = %input, %error, "an input is gone"),
+            _ => tracing::warn!(key = %input, %error, "an input cannot be read"),
         }
+        lost.push(*input);
     }
-    if lost.is_empty() { Ok(inputs) } else { Err(lost) }
+    if !lost.is_empty() {
+        return Err(lost);
+    }
+    let objects = work.bundle.uses_objects().then(|| {
+        Arc::new(Objects::new(&shared.store, *key, work.limits.written_bytes_max, read))
+    });
+    Ok(Inputs { given, objects })
 }
 
 impl Done {

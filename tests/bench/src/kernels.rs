@@ -98,6 +98,7 @@ fn call(engine: &Engine, bundle: &Arc<Bundle>, task: u32, args: &[Vec<u8>]) -> a
         cancel: CancelToken::new(),
         grid: None,
         local: None,
+        objects: None,
     });
     Ok(rmp_serde::from_slice(&report.outcome?.bytes)?)
 }

@@ -331,6 +331,7 @@ pub(crate) fn registration(worker: u32) -> Registration {
         labels: Vec::new(),
         resources: Vec::new(),
         memory_bytes: 1 << 34,
+        object_bytes: 1 << 34,
         pid: worker,
         slots: 4,
         holds: Vec::new(),
@@ -343,7 +344,7 @@ fn description() -> BundleDescription {
         name: name.to_owned(),
         doc: String::new(),
         parameters: (0..count)
-            .map(|n| Parameter { name: format!("p{n}"), shape: "Blob".to_owned() })
+            .map(|n| Parameter { name: format!("p{n}"), shape: "Blob".to_owned(), lazy: false })
             .collect(),
         output: "Blob".to_owned(),
         pure: true,

@@ -57,6 +57,7 @@ fn calls(engine: &Engine, bundle: &Arc<Bundle>, task: u32) -> f64 {
             cancel: CancelToken::new(),
             grid: None,
             local: None,
+            objects: None,
         });
         assert!(report.outcome.is_ok());
     }

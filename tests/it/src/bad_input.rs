@@ -364,6 +364,7 @@ async fn messages_of_attempts_that_are_over_are_counted_and_dropped() {
         labels: Vec::new(),
         resources: Vec::new(),
         memory_bytes: 0,
+        object_bytes: 0,
         slots: 1,
         holds: Vec::new(),
         in_hand: vec![(done.key(), Attempt(0))],

@@ -38,6 +38,8 @@ mod memory;
 #[cfg(test)]
 mod nested;
 #[cfg(test)]
+mod objects;
+#[cfg(test)]
 mod outside;
 #[cfg(test)]
 mod partitions;

@@ -246,6 +246,13 @@ async fn instances_are_kept_for_those_that_came_last() {
     assert_eq!(visits(one, 1).await, [2]);
     let three = grid.embedded.client().await.unwrap();
     assert_eq!(visits(&three, 1).await, [1]);
+    eventually("the worker says what stays on it", async || {
+        let memory = worker(&grid.client).await.memory;
+        let each = memory.resident_instances_bytes / 2;
+        let all = each * 2 <= memory.sandboxes_bytes;
+        memory.residents == 2 && each >= 64 << 10 && all && memory.code_bytes > 100 << 10
+    })
+    .await;
     // The second's was used longest ago.
     assert_eq!((visits(one, 1).await, visits(two, 1).await), (vec![3], vec![1]));
 }

@@ -118,7 +118,9 @@ async fn workers_outlive_a_scheduler_and_come_back_to_its_successor() {
     let home = tempfile::tempdir().unwrap();
     let (mut first, address) = scheduler(home.path(), "127.0.0.1:0");
     let mut worker =
-        grid(home.path(), &["worker", "--name=w", "--scheduler", &address]).spawn().unwrap();
+        grid(home.path(), &["worker", "--no-supervisor", "--name=w", "--scheduler", &address])
+            .spawn()
+            .unwrap();
     let options = ClientOptions {
         scheduler: address.clone(),
         identity_dir: home.path().join("identity"),
@@ -151,4 +153,78 @@ async fn workers_outlive_a_scheduler_and_come_back_to_its_successor() {
     .await;
     second.kill().unwrap();
     second.wait().unwrap();
+}
+
+/// A worker with a process of its own that watches it, of a grid that has no other.
+fn alone(grid_up: &Processes, args: &[&str]) -> Child {
+    grid(grid_up.home(), &["worker", "--name=alone", "--slots=1"])
+        .args(["--scheduler", &grid_up.address])
+        .args(args)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// The process of the only worker, once it is another than that.
+async fn pid_other_than(client: &Client, old: u64) -> u64 {
+    let pid = async || client.workers().await.unwrap().first().map(|one| u64::from(one.pid));
+    eventually("a worker is there", async || pid().await.is_some_and(|pid| pid != old)).await;
+    pid().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_worker_alone_is_started_anew_under_its_name_and_leaves_with_whoever_watches_it() {
+    let grid = Processes::up(&["--workers=0"]);
+    let client = grid.client().await;
+    client.deploy(&bundle_bytes("noop"), false).await.unwrap();
+    let mut watcher = alone(&grid, &[]);
+    let first = pid_other_than(&client, 0).await;
+    assert_ne!(first, u64::from(watcher.id()));
+    signal("-KILL", first);
+    let second = pid_other_than(&client, first).await;
+    let call = length::call(chunk::call(9)).on("alone");
+    assert_eq!(client.submit(call).await.unwrap().result().await.unwrap(), 9);
+    // Orderly, and together.
+    signal("-TERM", u64::from(watcher.id()));
+    let told = watcher.wait_with_output();
+    let told = String::from_utf8(told.unwrap().stderr).unwrap();
+    assert!(told.contains("alone: its process ended: signal: 9") && told.contains("anew"), "{told}");
+    eventually("both are gone", async || !runs(second)).await;
+    assert!(client.workers().await.unwrap().is_empty());
+    // However the watcher ends.
+    watcher = alone(&grid, &[]);
+    let third = pid_other_than(&client, second).await;
+    watcher.kill().unwrap();
+    watcher.wait().unwrap();
+    eventually("the worker is gone with it", async || !runs(third)).await;
+}
+
+#[tokio::test]
+async fn a_worker_alone_that_holds_too_much_is_ended_and_its_calls_deaths_say_why() {
+    let grid = Processes::up(&["--workers=0"]);
+    let client = grid.client().await;
+    client.deploy(&bundle_bytes("noop"), false).await.unwrap();
+    let off = ["--memory-target=off", "--memory-spill=off", "--memory-pause=off"];
+    let limits = ["--memory-limit=1GiB", "--memory-terminate=0.2"];
+    let mut watcher = alone(&grid, &[&off[..], &limits].concat());
+    let first = pid_other_than(&client, 0).await;
+    let chunks = client.map((0..300).map(|n| chunk::call(2 * BIG + n))).await.unwrap();
+    eventually("it is ended", async || !runs(first)).await;
+    drop(chunks);
+    pid_other_than(&client, first).await;
+    signal("-INT", u64::from(watcher.id()));
+    let mut told = String::new();
+    std::io::Read::read_to_string(&mut watcher.stderr.take().unwrap(), &mut told).unwrap();
+    assert!(watcher.wait().unwrap().success());
+    assert!(told.contains("above the mark of 0.2"), "{told}");
+}
+
+#[test]
+fn a_worker_that_says_that_it_cannot_work_is_not_started_anew() {
+    let home = tempfile::tempdir().unwrap();
+    let args = ["worker", "--name=w", "--scheduler=127.0.0.1:1", "--connect-timeout=0.3"];
+    let ended = grid(home.path(), &args).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(ended.status.code(), Some(5));
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert!(!told.contains("anew"), "{told}");
 }

@@ -43,7 +43,7 @@ impl Parts {
     /// Starts a worker with one slot, unless `args` say otherwise; gives its process.
     pub(crate) async fn worker(&mut self, name: &str, args: &[&str]) -> u64 {
         let slots = args.iter().any(|arg| arg.starts_with("--slots"));
-        let worker = grid(self.home.path(), &["worker", "--name", name])
+        let worker = grid(self.home.path(), &["worker", "--no-supervisor", "--name", name])
             .args(["--scheduler", &self.address])
             .args((!slots).then_some("--slots=1"))
             .args(args)

@@ -37,6 +37,7 @@ impl Worker {
             labels: Vec::new(),
             resources: Vec::new(),
             memory_bytes: 1 << 30,
+            object_bytes: 1 << 30,
             pid: u32::from(place),
             slots: u32::from(self.slots),
             holds: self.store.iter().map(held).collect(),

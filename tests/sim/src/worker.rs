@@ -140,6 +140,7 @@ impl SimWorker {
             labels: needs::labels(self.place),
             resources: needs::resources(self.place),
             memory_bytes: self.memory_bytes,
+            object_bytes: self.memory_bytes,
             name: self.name.clone(),
             address: self.address(),
             pid: u32::try_from(self.place).expect("workers are few") * 1_000 + self.process,

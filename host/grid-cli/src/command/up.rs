@@ -11,7 +11,7 @@ use grid_net::Identity;
 use grid_worker::MemoryConfig;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 use super::memory::MemoryArgs;
 use super::scheduler::SchedulingArgs;
@@ -20,14 +20,11 @@ use crate::args::Global;
 use crate::error::CliError;
 use crate::output::{Output, say};
 use crate::reach::default_state_dir;
-use crate::{machine, size, stop};
+use crate::supervisor::{self, LOOK_EVERY, RESTART_WAIT, STOP_TIMEOUT, Watched};
+use crate::stop;
 
 /// How long the processes of a grid may take to find each other.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long they may take to stop before they are killed.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between the death of a worker and the start of its successor.
-const RESTART_WAIT: Duration = Duration::from_millis(500);
 
 /// Run a whole grid on this machine until Ctrl-C: a scheduler and workers.
 #[derive(Args, Debug)]
@@ -186,35 +183,15 @@ struct Processes {
     workers: Vec<Member>,
 }
 
-/// A worker process.
+/// A worker of the grid.
 struct Member {
     number: usize,
-    name: String,
-    process: Child,
-    /// Why it was ended from here.
-    killed: Option<String>,
-}
-
-impl Member {
-    /// Beyond this mark the machine may end other processes. The worker itself may be too busy to
-    /// notice, so it is not asked.
-    fn kill_if_too_large(&mut self, memory: &MemoryConfig) {
-        let most = memory.bytes_at(memory.marks.terminate);
-        let held = self.process.id().map_or(0, machine::resident_bytes);
-        if held > most && self.killed.is_none() && self.process.start_kill().is_ok() {
-            self.killed = Some(format!(
-                "it held {} of its {} and was ended, because that is above the mark of {}",
-                size::human(held),
-                size::human(memory.limit_bytes),
-                memory.marks.terminate,
-            ));
-        }
-    }
+    worker: Watched,
 }
 
 impl Processes {
     async fn start(up: &Up, global: &Global) -> Result<Self, CliError> {
-        let mut scheduler = spawn(&up.scheduler_args(), global, Stdio::piped())?;
+        let mut scheduler = supervisor::spawn(&up.scheduler_args(), global, Stdio::piped())?;
         let stdout = scheduler.stdout.take().context("the scheduler has no output")?;
         let mut lines = BufReader::new(stdout).lines();
         let line = tokio::time::timeout(START_TIMEOUT, lines.next_line()).await;
@@ -235,7 +212,7 @@ impl Processes {
         Running {
             address: self.address.clone(),
             scheduler_pid: self.scheduler.id().unwrap_or(0),
-            worker_pids: self.workers.iter().filter_map(|worker| worker.process.id()).collect(),
+            worker_pids: self.workers.iter().filter_map(|member| member.worker.id()).collect(),
         }
     }
 
@@ -243,17 +220,16 @@ impl Processes {
     /// memory than it may is ended.
     async fn next_end(&mut self, memory: &MemoryConfig) -> Option<usize> {
         loop {
-            for worker in &mut self.workers {
-                worker.kill_if_too_large(memory);
+            for member in &mut self.workers {
+                member.worker.kill_if_too_large(memory);
             }
             if matches!(self.scheduler.try_wait(), Ok(Some(_)) | Err(_)) {
                 return None;
             }
-            let ended = |worker: &mut Member| !matches!(worker.process.try_wait(), Ok(None));
-            if let Some(place) = self.workers.iter_mut().position(ended) {
+            if let Some(place) = self.workers.iter_mut().position(|member| member.worker.has_ended()) {
                 return Some(place);
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -268,18 +244,14 @@ impl Processes {
             // It has said why on standard error.
             return Err(CliError::Shown(exit_code(self.scheduler.wait().await?)));
         };
-        let worker = &mut self.workers[place];
-        let status = worker.process.wait().await?;
-        let why = worker.killed.take().unwrap_or_else(|| format!("its process ended: {status}"));
-        say(format_args!("{}: {why}; starting it anew", worker.name));
-        // The scheduler would notice its silence; this way its calls run elsewhere at once, and its
-        // name is free.
+        let member = &mut self.workers[place];
+        let (_, why) = member.worker.why_ended().await?;
+        say(format_args!("{}: {why}; starting it anew", member.worker.name()));
         let client = global.connect_to(&self.address).await?;
-        client.worker_ended(&worker.name, &why).await?;
-        client.status().await?;
+        supervisor::report(&client, member.worker.name(), &why).await?;
         drop(client);
         tokio::time::sleep(RESTART_WAIT).await;
-        *worker = start_member(worker.number, &self.address, up, global)?;
+        *member = start_member(member.number, &self.address, up, global)?;
         Ok(())
     }
 
@@ -287,9 +259,9 @@ impl Processes {
     async fn stop(&mut self) {
         let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
         let mut workers: Vec<_> =
-            self.workers.iter_mut().map(|worker| &mut worker.process).collect();
-        stop_all(&mut workers, deadline).await;
-        stop_all(&mut [&mut self.scheduler], deadline).await;
+            self.workers.iter_mut().map(|member| member.worker.process()).collect();
+        supervisor::stop_all(&mut workers, deadline).await;
+        supervisor::stop_all(&mut [&mut self.scheduler], deadline).await;
     }
 }
 
@@ -300,18 +272,6 @@ fn exit_code(status: std::process::ExitStatus) -> u8 {
     code.filter(|code| *code != 0).unwrap_or(6)
 }
 
-async fn stop_all(children: &mut [&mut Child], deadline: tokio::time::Instant) {
-    // Closing their standard input asks them to stop.
-    for child in children.iter_mut() {
-        drop(child.stdin.take());
-    }
-    for child in children {
-        if tokio::time::timeout_at(deadline, child.wait()).await.is_err() {
-            let _ = child.kill().await;
-        }
-    }
-}
-
 fn start_member(
     number: usize,
     scheduler: &str,
@@ -320,22 +280,6 @@ fn start_member(
 ) -> Result<Member, CliError> {
     // A successor has the same name: calls may be pinned to it.
     let name = format!("worker-{number}");
-    let process = spawn(&up.worker_args(&name, scheduler), global, Stdio::null())?;
-    Ok(Member { number, name, process, killed: None })
-}
-
-fn spawn(args: &[String], global: &Global, stdout: Stdio) -> Result<Child, CliError> {
-    let program = std::env::current_exe()?;
-    let mut command = Command::new(program);
-    command
-        .args(args)
-        .arg("--stop-with-stdin")
-        .arg(format!("--identity={}", global.identity_dir().display()))
-        .args(std::iter::repeat_n("-v", global.verbose.into()))
-        .stdin(Stdio::piped())
-        .stdout(stdout)
-        .kill_on_drop(true)
-        // Ctrl-C in the terminal reaches this process only, which then stops the others in order.
-        .process_group(0);
-    Ok(command.spawn().context("cannot start another process of `grid`")?)
+    let args = up.worker_args(&name, scheduler);
+    Ok(Member { number, worker: Watched::start(name, &args, global, Stdio::null())? })
 }

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use grid_net::{Endpoint, Identity};
@@ -12,11 +13,16 @@ use super::memory::MemoryArgs;
 use super::stores::StoreArgs;
 use crate::args::Global;
 use crate::error::CliError;
+use crate::output::say;
 use crate::reach::default_state_dir;
+use crate::supervisor::{self, LOOK_EVERY, RESTART_WAIT, STOP_TIMEOUT, Watched};
 use crate::{grant, machine, resource, seconds, size, stop};
 
 /// Slots of one worker: each is a thread, and what the scheduler takes for possible.
 const SLOTS_MAX: i64 = 1 << 16;
+
+/// The longest between the death of a worker and the start of its successor.
+const RESTART_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Run a worker until Ctrl-C.
 #[derive(Args, Debug)]
@@ -33,6 +39,10 @@ pub(crate) struct WorkerCommand {
     pub(crate) traits: TraitArgs,
     #[command(flatten)]
     memory: MemoryArgs,
+    /// Do without a second process that ends this worker when it holds too much memory, starts it anew
+    /// when it has ended so or crashed, and tells the grid why.
+    #[arg(long)]
+    no_supervisor: bool,
     /// Stop when standard input closes.
     #[arg(long, hide = true)]
     stop_with_stdin: bool,
@@ -84,6 +94,9 @@ pub(crate) struct SandboxArgs {
     /// The most memory that a call may ask for.
     #[arg(long, default_value = "1GiB", value_parser = size::parse)]
     memory_max: u64,
+    /// The most that a call may write as its result piece by piece, on disk where memory has no room.
+    #[arg(long, default_value = "16GiB", value_parser = size::parse)]
+    written_max: u64,
     /// Seconds that a call may run which does not say how long it needs.
     #[arg(long, default_value = "60", value_name = "SECONDS", value_parser = seconds::parse,
         allow_negative_numbers = true)]
@@ -128,6 +141,8 @@ impl SandboxArgs {
         let mut bounds = LimitBounds::default();
         bounds.default.memory_bytes_max = self.memory_default;
         bounds.ceiling.memory_bytes_max = self.memory_max;
+        bounds.default.written_bytes_max = self.written_max;
+        bounds.ceiling.written_bytes_max = self.written_max;
         bounds.default.wall_ms_max = milliseconds(self.timeout_default);
         bounds.ceiling.wall_ms_max = milliseconds(self.timeout_max);
         let cache_dir = self.cache_dir.clone();
@@ -155,6 +170,7 @@ impl SandboxArgs {
         let mut args = vec![
             format!("--memory-default={}", self.memory_default),
             format!("--memory-max={}", self.memory_max),
+            format!("--written-max={}", self.written_max),
             format!("--timeout-default={}", self.timeout_default.as_secs_f64()),
             format!("--timeout-max={}", self.timeout_max.as_secs_f64()),
             format!("--waiting-max={}", self.waiting_max),
@@ -182,17 +198,82 @@ fn milliseconds(time: Duration) -> u64 {
 
 impl WorkerCommand {
     pub(crate) async fn run(self, global: &Global) -> Result<(), CliError> {
+        // Whoever started it so watches it.
+        match self.no_supervisor || self.stop_with_stdin {
+            true => self.work(global).await,
+            false => self.supervise(global).await,
+        }
+    }
+
+    /// Has another process work, and starts it anew whenever it is ended.
+    async fn supervise(&self, global: &Global) -> Result<(), CliError> {
+        let slots = self.sandbox.slots_or(processors());
+        let memory = self.memory.config(slots);
+        let name = self.name.clone().unwrap_or_else(default_name);
+        let args = self.worker_args(&name, slots, global);
+        let start = || Watched::start(name.clone(), &args, global, Stdio::inherit());
+        let mut stop = std::pin::pin!(stop::asked(false));
+        let (mut worker, mut started, mut wait) = (start()?, Instant::now(), RESTART_WAIT);
+        loop {
+            tokio::select! {
+                () = &mut stop => {
+                    let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
+                    supervisor::stop_all(&mut [worker.process()], deadline).await;
+                    return Ok(());
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => worker.kill_if_too_large(&memory),
+            }
+            if !worker.has_ended() {
+                continue;
+            }
+            let (status, why) = worker.why_ended().await?;
+            if !supervisor::was_ended(status) {
+                // It has said why on standard error.
+                let code = status.code().and_then(|code| u8::try_from(code).ok());
+                return code.filter(|code| *code != 0).map_or(Ok(()), |code| Err(CliError::Shown(code)));
+            }
+            say(format_args!("{name}: {why}; starting it anew"));
+            // A grid that cannot be reached notices by itself.
+            if let Ok(client) = global.connect_to(&global.scheduler).await {
+                let _ = supervisor::report(&client, &name, &why).await;
+            }
+            // One that ends at once, again and again, costs little.
+            wait = if started.elapsed() > RESTART_WAIT_MAX { RESTART_WAIT } else { wait * 2 };
+            tokio::select! {
+                () = &mut stop => return Ok(()),
+                () = tokio::time::sleep(wait.min(RESTART_WAIT_MAX)) => {}
+            }
+            (worker, started) = (start()?, Instant::now());
+        }
+    }
+
+    fn worker_args(&self, name: &str, slots: usize, global: &Global) -> Vec<String> {
+        let mut args = vec![
+            "worker".to_owned(),
+            format!("--name={name}"),
+            format!("--listen={}", self.listen),
+            format!("--slots={slots}"),
+            format!("--scheduler={}", global.scheduler),
+            format!("--connect-timeout={}", global.connect_timeout.as_secs_f64()),
+        ];
+        args.extend(self.sandbox.to_args());
+        args.extend(self.traits.to_args());
+        args.extend(self.memory.to_args());
+        args
+    }
+
+    async fn work(self, global: &Global) -> Result<(), CliError> {
         let identity = Identity::load_or_create(&global.identity_dir())?;
         let endpoint = self.memory.endpoint(Endpoint::quic(self.listen, &identity)?);
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let slots = self.sandbox.slots_or(processors());
         let config = WorkerConfig {
             name: self.name.unwrap_or_else(default_name),
             scheduler: global.scheduler.clone(),
             host: machine::host_name(),
             labels: self.traits.labels(),
             resources: self.traits.resources(),
-            memory: self.memory.config(self.sandbox.slots_or(processors)),
-            slots: self.sandbox.slots_or(processors),
+            memory: self.memory.config(slots),
+            slots,
             engine: self.sandbox.engine()?,
             connect_timeout: global.timeout(),
         };
@@ -201,6 +282,10 @@ impl WorkerCommand {
         endpoint.close().await;
         Ok(())
     }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn default_name() -> String {

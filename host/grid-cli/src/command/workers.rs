@@ -47,6 +47,8 @@ impl Workers {
                 "SPILLED",
                 "SANDBOXES",
                 "LOCAL",
+                "RESIDENT",
+                "CODE",
                 "MEMORY",
                 "DESCRIPTORS",
                 "LABELS",
@@ -85,6 +87,12 @@ fn row(worker: &WorkerInfo) -> Vec<String> {
         format!("{} ({})", worker.memory.spilled, size::human(worker.memory.spilled_bytes)),
         size::human(worker.memory.sandboxes_bytes),
         format!("{} ({})", worker.memory.local_values, size::human(worker.memory.local_bytes)),
+        format!(
+            "{} ({})",
+            worker.memory.residents,
+            size::human(worker.memory.resident_instances_bytes)
+        ),
+        size::human(worker.memory.code_bytes),
         memory(worker),
         worker.descriptors.to_string(),
         worker.labels.join(" "),

@@ -86,6 +86,7 @@ impl Grid {
             labels: Vec::new(),
             resources: Vec::new(),
             memory_bytes: 1 << 30,
+            object_bytes: 1 << 30,
             pid,
             slots,
             holds: Vec::new(),
@@ -259,11 +260,11 @@ pub(super) fn with_retries(spec: CallSpec, retries: u32) -> CallSpec {
 
 pub(super) fn tasks() -> Vec<TaskRef> {
     let task = |task: &str| TaskRef { bundle: BUNDLE, task: task.to_owned() };
-    ["none", "one", "two", "three", "typed"].into_iter().map(task).collect()
+    ["none", "one", "two", "three", "typed", "reads"].into_iter().map(task).collect()
 }
 
 pub(super) fn description(name: &str, version: &str) -> BundleDescription {
-    let parameter = |n: usize| Parameter { name: format!("p{n}"), shape: "Blob".to_owned() };
+    let parameter = |n: usize| Parameter { name: format!("p{n}"), shape: "Blob".to_owned(), lazy: false };
     let task = |name: &str, parameters| TaskDescription {
         name: name.to_owned(),
         doc: String::new(),
@@ -276,7 +277,7 @@ pub(super) fn description(name: &str, version: &str) -> BundleDescription {
         reads: Vec::new(),
         writes: Vec::new(),
     };
-    let number = Parameter { name: "n".to_owned(), shape: "u32".to_owned() };
+    let number = Parameter { name: "n".to_owned(), shape: "u32".to_owned(), lazy: false };
     BundleDescription {
         name: name.to_owned(),
         version: version.to_owned(),
@@ -287,6 +288,7 @@ pub(super) fn description(name: &str, version: &str) -> BundleDescription {
             task("two", vec![parameter(0), parameter(1)]),
             task("three", (0..3).map(parameter).collect()),
             task("typed", vec![number]),
+            task("reads", vec![Parameter { lazy: true, ..parameter(0) }, parameter(1)]),
         ],
         imports: Vec::new(),
     }

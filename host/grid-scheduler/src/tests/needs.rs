@@ -163,6 +163,35 @@ fn inputs_that_fit_no_worker_of_the_name_are_refused_though_others_are_larger() 
 }
 
 #[test]
+fn inputs_that_are_read_piece_by_piece_need_no_memory_but_a_place() {
+    let mut grid = Grid::new();
+    worker(&mut grid, 10, |worker| {
+        worker.memory_bytes = 100;
+        worker.object_bytes = 1_000;
+    });
+    grid.submit(ANN, &[call(1, &[]), call(2, &[])], &[key(1), key(2)]);
+    grid.finish(10, 1, 0, 900);
+    grid.finish(10, 2, 0, 90);
+    let reads = |number, inputs: &[u64]| CallSpec { task: 5, ..call(number, inputs) };
+    let out = grid.submit(ANN, &[reads(3, &[1, 2])], &[key(3)]);
+    assert_eq!(out.placed(), [(10, 3, 0)]);
+    grid.finish(10, 3, 0, 1);
+    let out = grid.submit(ANN, &[reads(4, &[2, 1])], &[key(4)]);
+    let expected = FailureKind::OutOfMemory { limit_bytes: 100, asked_bytes: 900 };
+    assert_eq!(out.failed(ANN)[0].1.kind, expected, "it is given the large one");
+    let out = grid.submit(ANN, &[reads(5, &[1, 1])], &[key(5)]);
+    assert_eq!(out.failed(ANN)[0].1.kind, expected, "both");
+    worker(&mut grid, 11, |worker| {
+        worker.labels = vec!["small".to_owned()];
+        worker.object_bytes = 800;
+    });
+    let out = grid.submit(ANN, &[pinned(reads(6, &[1, 2]), "small", false)], &[key(6)]);
+    let (_, failure) = out.failed(ANN)[0];
+    assert_eq!(failure.kind, FailureKind::OutOfMemory { limit_bytes: 800, asked_bytes: 900 });
+    assert!(failure.message.contains("an input that it reads has 900 bytes"), "{failure}");
+}
+
+#[test]
 fn inputs_wait_for_a_worker_of_the_name_though_those_that_are_there_are_too_small() {
     let mut grid = Grid::new();
     worker(&mut grid, 10, |worker| worker.memory_bytes = 100);

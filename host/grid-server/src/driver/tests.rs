@@ -112,6 +112,7 @@ async fn as_worker(connection: &Connection, name: &str) -> Streams {
         labels: Vec::new(),
         resources: Vec::new(),
         memory_bytes: 1 << 30,
+        object_bytes: 1 << 30,
         slots: 1,
         holds: Vec::new(),
         in_hand: Vec::new(),

@@ -1,11 +1,11 @@
 //! A disk that fails as disks do.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::files::{Disk, LocalDisk};
+use crate::files::{Disk, DiskRead, DiskWrite, LocalDisk};
 
 /// What goes wrong with the next writes and reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +39,7 @@ const ALL: [Fault; 7] = [
 pub(super) struct FaultyDisk(Arc<AtomicU8>);
 
 struct FaultyFile {
-    inner: Box<dyn Write + Send>,
+    inner: Box<dyn DiskWrite>,
     fault: Fault,
 }
 
@@ -55,7 +55,7 @@ impl FaultyDisk {
 }
 
 impl Disk for FaultyDisk {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn Write + Send>> {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskWrite>> {
         let fault = self.fault();
         if fault == Fault::Unwritable {
             return Err(io::ErrorKind::PermissionDenied.into());
@@ -70,7 +70,7 @@ impl Disk for FaultyDisk {
         }
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskRead>> {
         match self.fault() {
             Fault::Unreadable => Err(io::Error::other("the disk does not answer")),
             _ => LocalDisk.open(path),
@@ -107,5 +107,11 @@ impl Write for FaultyFile {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+impl Seek for FaultyFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
     }
 }

@@ -18,6 +18,7 @@ fn agent() -> Agent {
     let mut agent = Agent::new(1, 4);
     let task = TaskDefinition {
         resident: false,
+        lazy: Vec::new(),
         id: TaskId(0),
         bundle: BUNDLE,
         bundle_name: "b".to_owned(),

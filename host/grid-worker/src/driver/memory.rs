@@ -10,11 +10,15 @@ impl Worker {
     pub(super) fn memory_use(&self) -> MemoryUse {
         let usage = self.store.usage();
         let (local_values, local_bytes) = self.locals.usage();
+        let (residents, resident_instances_bytes) = self.residents.usage();
         MemoryUse {
             objects_bytes: usage.memory_bytes,
             sandboxes_bytes: self.engine.memory_bytes(),
             local_values,
             local_bytes,
+            code_bytes: self.bundles.values().map(|bundle| bundle.code_bytes()).sum(),
+            residents,
+            resident_instances_bytes,
             spilled: usage.spilled,
             spilled_bytes: usage.spilled_bytes,
         }
@@ -23,8 +27,9 @@ impl Worker {
     /// Sends to disk what memory has no room for, drops what can be made again, and takes no calls
     /// while that is not enough.
     pub(super) fn look_at_memory(&mut self) {
-        let MemoryUse { objects_bytes, sandboxes_bytes, local_bytes, .. } = self.memory_use();
-        let others_bytes = sandboxes_bytes.saturating_add(local_bytes);
+        let MemoryUse { objects_bytes, sandboxes_bytes, local_bytes, code_bytes, .. } =
+            self.memory_use();
+        let others_bytes = sandboxes_bytes.saturating_add(local_bytes).saturating_add(code_bytes);
         self.store.count_others(others_bytes);
         let counted = objects_bytes.saturating_add(others_bytes);
         let Orders { press_bytes, evict_bytes, paused } =

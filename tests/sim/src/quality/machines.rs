@@ -329,6 +329,7 @@ fn registration(place: usize) -> Registration {
         labels: Vec::new(),
         resources: Vec::new(),
         memory_bytes: 1 << 40,
+        object_bytes: 1 << 40,
         pid: worker(place).0,
         slots: 1,
         holds: Vec::new(),
@@ -337,7 +338,7 @@ fn registration(place: usize) -> Registration {
 }
 
 fn description(work: &[Call]) -> BundleDescription {
-    let parameter = |n: usize| Parameter { name: format!("p{n}"), shape: "Blob".to_owned() };
+    let parameter = |n: usize| Parameter { name: format!("p{n}"), shape: "Blob".to_owned(), lazy: false };
     let names: BTreeSet<_> = work.iter().map(|call| (task_name(call), call.inputs.len())).collect();
     let task = |(name, inputs): (String, usize)| TaskDescription {
         name,
