@@ -137,7 +137,7 @@ impl Expansion {
     }
 
     fn description(&self) -> TokenStream {
-        let Options { retries, pure, resident, reads, writes, .. } = &self.options;
+        let Options { retries, pure, resident, scratch_bytes, reads, writes, .. } = &self.options;
         let name = self.function.signature.ident.unraw().to_string();
         let doc = self.function.doc();
         let parameters = self.inputs.iter().map(|Input { name, shape, ty, .. }| {
@@ -156,6 +156,7 @@ impl Expansion {
                 pure: #pure,
                 resident: #resident,
                 retries: #retries,
+                scratch_bytes: #scratch_bytes,
                 memory_bytes: #memory_bytes,
                 timeout_ms: #timeout_ms,
                 reads: &[#(#reads),*],

@@ -19,7 +19,8 @@ use proc_macro::TokenStream;
 ///
 /// # Options
 ///
-/// `#[task(memory = "64MiB", timeout = "5s", retries = 2, pure = false, resident, reads = "/flights")]`
+/// `#[task(memory = "64MiB", timeout = "5s", retries = 2, pure = false, resident, scratch = "1GiB",
+/// reads = "/flights")]`
 ///
 /// - `pure`: equal arguments give equal results, so the grid runs equal calls once and shares the
 ///   result. **The default is `true`**; say `pure = false` for a task that reads the clock, random
@@ -32,6 +33,9 @@ use proc_macro::TokenStream;
 ///   model that is loaded. It may as well not: an instance is gone after a failure, after a number of
 ///   calls, when another call is in it, when memory is needed. So what the result is must not depend
 ///   on it, or say `pure = false` and mean it.
+/// - `scratch`: what one call may write into a directory of its own, `/scratch`, which is empty when the
+///   call begins and gone when it has ended. A file or a directory counts as 4 KiB beside its bytes, and
+///   what is removed counts on. Not for resident tasks and actors.
 /// - `reads`, `writes`: guest paths of directories and URLs of objects that the task wants, one text
 ///   or a list of them: `reads = ["/flights", "s3://bucket/airports/"]`. The operator grants them.
 #[proc_macro_attribute]

@@ -7,7 +7,8 @@ use syn::{Expr, ExprArray, ExprLit, Ident, Lit, LitStr, Token};
 
 use crate::units;
 
-const KNOWN: &str = "`memory`, `timeout`, `retries`, `pure`, `resident`, `reads` and `writes`";
+const KNOWN: [&str; 8] =
+    ["memory", "timeout", "retries", "pure", "resident", "scratch", "reads", "writes"];
 
 /// What the author asks for.
 pub(crate) struct Options {
@@ -16,6 +17,7 @@ pub(crate) struct Options {
     pub(crate) retries: u32,
     pub(crate) pure: bool,
     pub(crate) resident: bool,
+    pub(crate) scratch_bytes: u64,
     pub(crate) reads: Vec<String>,
     pub(crate) writes: Vec<String>,
 }
@@ -28,6 +30,7 @@ impl Default for Options {
             retries: 0,
             pure: true,
             resident: false,
+            scratch_bytes: 0,
             reads: Vec::new(),
             writes: Vec::new(),
         }
@@ -79,11 +82,11 @@ impl Options {
 
     fn set(&mut self, setting: &Setting) -> syn::Result<()> {
         let name = &setting.name;
-        let is_known = ["memory", "timeout", "retries", "pure", "resident", "reads", "writes"]
-            .iter()
-            .any(|known| name == known);
-        if !is_known {
-            let message = format!("there is no option `{name}`; the options are {KNOWN}");
+        if !KNOWN.iter().any(|known| name == known) {
+            let known = KNOWN.map(|known| format!("`{known}`"));
+            let (last, others) = known.split_last().expect("there are some");
+            let options = format!("{} and {last}", others.join(", "));
+            let message = format!("there is no option `{name}`; the options are {options}");
             return Err(syn::Error::new(name.span(), message));
         }
         let Some(value) = &setting.value else {
@@ -100,6 +103,7 @@ impl Options {
             "retries" => self.retries = number(value)?,
             "pure" => self.pure = truth(value)?,
             "resident" => self.resident = truth(value)?,
+            "scratch" => self.scratch_bytes = measured(value, "64MiB", units::bytes)?,
             "reads" => self.reads = paths(value)?,
             _ => self.writes = paths(value)?,
         }

@@ -6326,6 +6326,11 @@ pub mod exports {
                     pub resident: bool,
                     /// How often a failed call is tried again.
                     pub retries: u32,
+                    /// Bytes that it wants to write into a directory of its own, `/scratch`,
+                    /// which is empty when the call begins and gone when it has ended; 0 for
+                    /// none. A file or a directory counts as 4 KiB beside its bytes, and
+                    /// what is removed counts on.
+                    pub scratch_bytes: u64,
                     pub limits: Limits,
                     /// Guest paths of directories that the task wants to read, and URLs of
                     /// what it wants to read in stores.
@@ -6347,6 +6352,7 @@ pub mod exports {
                             .field("pure", &self.pure)
                             .field("resident", &self.resident)
                             .field("retries", &self.retries)
+                            .field("scratch-bytes", &self.scratch_bytes)
                             .field("limits", &self.limits)
                             .field("reads", &self.reads)
                             .field("writes", &self.writes)
@@ -6494,7 +6500,7 @@ pub mod exports {
                         let len19 = vec19.len();
                         let layout19 = _rt::alloc::Layout::from_size_align(
                                 vec19.len()
-                                    * (40 + 12 * ::core::mem::size_of::<*const u8>()),
+                                    * (48 + 12 * ::core::mem::size_of::<*const u8>()),
                                 8,
                             )
                             .unwrap();
@@ -6506,7 +6512,7 @@ pub mod exports {
                         }
                         for (i, e) in vec19.into_iter().enumerate() {
                             let base = result19
-                                .add(i * (40 + 12 * ::core::mem::size_of::<*const u8>()));
+                                .add(i * (48 + 12 * ::core::mem::size_of::<*const u8>()));
                             {
                                 let Task {
                                     name: name6,
@@ -6516,6 +6522,7 @@ pub mod exports {
                                     pure: pure6,
                                     resident: resident6,
                                     retries: retries6,
+                                    scratch_bytes: scratch_bytes6,
                                     limits: limits6,
                                     reads: reads6,
                                     writes: writes6,
@@ -6613,6 +6620,9 @@ pub mod exports {
                                 *base
                                     .add(4 + 8 * ::core::mem::size_of::<*const u8>())
                                     .cast::<i32>() = _rt::as_i32(retries6);
+                                *base
+                                    .add(8 + 8 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<i64>() = _rt::as_i64(scratch_bytes6);
                                 let Limits {
                                     memory_bytes: memory_bytes14,
                                     timeout_ms: timeout_ms14,
@@ -6620,30 +6630,30 @@ pub mod exports {
                                 match memory_bytes14 {
                                     Some(e) => {
                                         *base
-                                            .add(8 + 8 * ::core::mem::size_of::<*const u8>())
+                                            .add(16 + 8 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (1i32) as u8;
                                         *base
-                                            .add(16 + 8 * ::core::mem::size_of::<*const u8>())
+                                            .add(24 + 8 * ::core::mem::size_of::<*const u8>())
                                             .cast::<i64>() = _rt::as_i64(e);
                                     }
                                     None => {
                                         *base
-                                            .add(8 + 8 * ::core::mem::size_of::<*const u8>())
+                                            .add(16 + 8 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (0i32) as u8;
                                     }
                                 };
                                 match timeout_ms14 {
                                     Some(e) => {
                                         *base
-                                            .add(24 + 8 * ::core::mem::size_of::<*const u8>())
+                                            .add(32 + 8 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (1i32) as u8;
                                         *base
-                                            .add(32 + 8 * ::core::mem::size_of::<*const u8>())
+                                            .add(40 + 8 * ::core::mem::size_of::<*const u8>())
                                             .cast::<i64>() = _rt::as_i64(e);
                                     }
                                     None => {
                                         *base
-                                            .add(24 + 8 * ::core::mem::size_of::<*const u8>())
+                                            .add(32 + 8 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (0i32) as u8;
                                     }
                                 };
@@ -6675,10 +6685,10 @@ pub mod exports {
                                     }
                                 }
                                 *base
-                                    .add(40 + 9 * ::core::mem::size_of::<*const u8>())
+                                    .add(48 + 9 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>() = len16;
                                 *base
-                                    .add(40 + 8 * ::core::mem::size_of::<*const u8>())
+                                    .add(48 + 8 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>() = result16;
                                 let vec18 = writes6;
                                 let len18 = vec18.len();
@@ -6708,10 +6718,10 @@ pub mod exports {
                                     }
                                 }
                                 *base
-                                    .add(40 + 11 * ::core::mem::size_of::<*const u8>())
+                                    .add(48 + 11 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>() = len18;
                                 *base
-                                    .add(40 + 10 * ::core::mem::size_of::<*const u8>())
+                                    .add(48 + 10 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>() = result18;
                             }
                         }
@@ -6757,7 +6767,7 @@ pub mod exports {
                         let len31 = l7;
                         for i in 0..len31 {
                             let base = base31
-                                .add(i * (40 + 12 * ::core::mem::size_of::<*const u8>()));
+                                .add(i * (48 + 12 * ::core::mem::size_of::<*const u8>()));
                             {
                                 let l8 = *base.add(0).cast::<*mut u8>();
                                 let l9 = *base
@@ -6810,10 +6820,10 @@ pub mod exports {
                                     .cast::<usize>();
                                 _rt::cabi_dealloc(l19, l20, 1);
                                 let l21 = *base
-                                    .add(40 + 8 * ::core::mem::size_of::<*const u8>())
+                                    .add(48 + 8 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
                                 let l22 = *base
-                                    .add(40 + 9 * ::core::mem::size_of::<*const u8>())
+                                    .add(48 + 9 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
                                 let base25 = l21;
                                 let len25 = l22;
@@ -6834,10 +6844,10 @@ pub mod exports {
                                     ::core::mem::size_of::<*const u8>(),
                                 );
                                 let l26 = *base
-                                    .add(40 + 10 * ::core::mem::size_of::<*const u8>())
+                                    .add(48 + 10 * ::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
                                 let l27 = *base
-                                    .add(40 + 11 * ::core::mem::size_of::<*const u8>())
+                                    .add(48 + 11 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
                                 let base30 = l26;
                                 let len30 = l27;
@@ -6861,7 +6871,7 @@ pub mod exports {
                         }
                         _rt::cabi_dealloc(
                             base31,
-                            len31 * (40 + 12 * ::core::mem::size_of::<*const u8>()),
+                            len31 * (48 + 12 * ::core::mem::size_of::<*const u8>()),
                             8,
                         );
                     }
@@ -7394,9 +7404,9 @@ macro_rules! __export_task_impl {
         = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:grid:task@0.1.0:task:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3529] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3544] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xce\x1a\x01A\x02\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xdd\x1a\x01A\x02\x01\
 A\x16\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
 \0\0\x01@\0\0\x01\x04\0\x07current\x01\x02\x01@\0\0w\x04\0\x0cremaining-ms\x01\x03\
 \x03\0\x17grid:task/context@0.1.0\x05\0\x01B\x05\x01m\x03\x07msgpack\x03raw\x05a\
@@ -7469,17 +7479,18 @@ s\x09if-absent\x7f\0\x1f\x04\0\x06create\x01\x20\x03\0\x15grid:task/store@0.1.0\
 \x04take\x01\x04\x03\0\x1cgrid:task/worker-local@0.1.0\x05\x0a\x01B\x1a\x02\x03\x02\
 \x01\x02\x04\0\x05value\x03\0\0\x01r\x03\x04names\x05shapes\x04lazy\x7f\x04\0\x09\
 parameter\x03\0\x02\x01kw\x01r\x02\x0cmemory-bytes\x04\x0atimeout-ms\x04\x04\0\x06\
-limits\x03\0\x05\x01p\x03\x01ps\x01r\x0a\x04names\x03docs\x0aparameters\x07\x06o\
-utputs\x04pure\x7f\x08resident\x7f\x07retriesy\x06limits\x06\x05reads\x08\x06wri\
-tes\x08\x04\0\x04task\x03\0\x09\x01p\x0a\x01r\x04\x04names\x07versions\x03sdks\x05\
-tasks\x0b\x04\0\x06bundle\x03\0\x0c\x01r\x02\x07messages\x06causes\x08\x04\0\x0a\
-user-error\x03\0\x0e\x01r\x03\x05indexy\x09parameters\x07messages\x04\0\x0cbad-a\
-rgument\x03\0\x10\x01q\x04\x04user\x01\x0f\0\x0cbad-argument\x01\x11\0\x0bwrong-\
-arity\x01y\0\x0cunknown-task\0\0\x04\0\x07failure\x03\0\x12\x01@\0\0\x0d\x04\0\x08\
-describe\x01\x14\x01p\x01\x01j\x01\x01\x01\x13\x01@\x02\x04tasky\x09arguments\x15\
-\0\x16\x04\0\x03run\x01\x17\x04\0\x15grid:task/tasks@0.1.0\x05\x0b\x04\0\x14grid\
-:task/task@0.1.0\x04\0\x0b\x0a\x01\0\x04task\x03\0\0\0G\x09producers\x01\x0cproc\
-essed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+limits\x03\0\x05\x01p\x03\x01ps\x01r\x0b\x04names\x03docs\x0aparameters\x07\x06o\
+utputs\x04pure\x7f\x08resident\x7f\x07retriesy\x0dscratch-bytesw\x06limits\x06\x05\
+reads\x08\x06writes\x08\x04\0\x04task\x03\0\x09\x01p\x0a\x01r\x04\x04names\x07ve\
+rsions\x03sdks\x05tasks\x0b\x04\0\x06bundle\x03\0\x0c\x01r\x02\x07messages\x06ca\
+uses\x08\x04\0\x0auser-error\x03\0\x0e\x01r\x03\x05indexy\x09parameters\x07messa\
+ges\x04\0\x0cbad-argument\x03\0\x10\x01q\x04\x04user\x01\x0f\0\x0cbad-argument\x01\
+\x11\0\x0bwrong-arity\x01y\0\x0cunknown-task\0\0\x04\0\x07failure\x03\0\x12\x01@\
+\0\0\x0d\x04\0\x08describe\x01\x14\x01p\x01\x01j\x01\x01\x01\x13\x01@\x02\x04tas\
+ky\x09arguments\x15\0\x16\x04\0\x03run\x01\x17\x04\0\x15grid:task/tasks@0.1.0\x05\
+\x0b\x04\0\x14grid:task/task@0.1.0\x04\0\x0b\x0a\x01\0\x04task\x03\0\0\0G\x09pro\
+ducers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x06\
+0.63.0";
         };
     };
 }

@@ -166,6 +166,7 @@ mod component {
             pure: task.pure,
             resident: task.resident,
             retries: task.retries,
+            scratch_bytes: task.scratch_bytes,
             limits: wit::Limits { memory_bytes: task.memory_bytes, timeout_ms: task.timeout_ms },
             reads: texts(task.reads),
             writes: texts(task.writes),

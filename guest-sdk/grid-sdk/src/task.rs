@@ -38,6 +38,8 @@ pub struct TaskDescription {
     pub resident: bool,
     /// How often a failed call is tried again.
     pub retries: u32,
+    /// Bytes that one call wants to write into a directory of its own; 0 for none.
+    pub scratch_bytes: u64,
     /// Linear memories and tables of one call together, in bytes.
     pub memory_bytes: Option<u64>,
     /// Wall time of one call, in milliseconds.

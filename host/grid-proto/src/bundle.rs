@@ -41,6 +41,8 @@ pub struct TaskDescription {
     pub resident: bool,
     /// How often a failed call is tried again.
     pub retries: u32,
+    /// Bytes that it wants to write into a directory of its own; 0 for none.
+    pub scratch_bytes: u64,
     /// Limits that the author asks for.
     pub limits: TaskLimits,
     /// Guest paths of directories it wants to read.

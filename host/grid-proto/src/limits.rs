@@ -37,6 +37,8 @@ pub struct Limits {
     pub result_bytes_max: u64,
     /// The result, if it is written piece by piece.
     pub written_bytes_max: u64,
+    /// What it may write into a directory of its own, if it asks for one.
+    pub scratch_bytes_max: u64,
 }
 
 /// What the operator of a worker allows: a value where nobody asks, and a ceiling.
@@ -56,6 +58,7 @@ impl Default for LimitBounds {
             output_bytes_max: 64 << 10,
             result_bytes_max: 64 << 20,
             written_bytes_max: 16 << 30,
+            scratch_bytes_max: 1 << 30,
         };
         let ceiling = Limits { memory_bytes_max: 1 << 30, wall_ms_max: 3_600_000, ..default };
         Self { default, ceiling }
@@ -86,6 +89,7 @@ impl LimitBounds {
             output_bytes_max: self.default.output_bytes_max.min(self.ceiling.output_bytes_max),
             result_bytes_max: self.default.result_bytes_max.min(self.ceiling.result_bytes_max),
             written_bytes_max: self.default.written_bytes_max.min(self.ceiling.written_bytes_max),
+            scratch_bytes_max: self.default.scratch_bytes_max.min(self.ceiling.scratch_bytes_max),
         }
     }
 }

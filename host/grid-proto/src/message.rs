@@ -498,6 +498,8 @@ pub struct TaskDefinition {
     pub resident: bool,
     /// Positions of the arguments that it reads piece by piece, in their order.
     pub lazy: Vec<u32>,
+    /// Bytes that it wants to write into a directory of its own; 0 for none.
+    pub scratch_bytes: u64,
     /// Guest directories that it reads.
     pub reads: Vec<String>,
     /// Guest directories that it writes.

@@ -2,6 +2,7 @@
 //! or a resident one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use crate::contract::{self, RunParams, RunResults, ValueIn};
 use crate::engine::Engine;
 use crate::limiter::MemoryLimiter;
 use crate::output::{Output, plain_text};
+use crate::scratch::Scratch;
 use crate::state::CallState;
 use crate::stop::{CancelToken, Stop};
 use crate::{classify, grants, wasi};
@@ -70,6 +72,17 @@ pub struct CallRequest<'a> {
     /// What it reads and writes piece by piece, for bundles that do. Of an argument that is read so,
     /// `arguments` has no bytes; of a result that was written so, the report neither.
     pub objects: Option<Arc<dyn ObjectAccess>>,
+    /// Its private directory, if its task asks for one; a call in a fresh instance has one.
+    pub scratch: Option<ScratchDir<'a>>,
+}
+
+/// The private directory of a call: empty, and gone when the call has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct ScratchDir<'a> {
+    /// Where it is on this machine.
+    pub directory: &'a Path,
+    /// Bytes that may be written there in all, a file or directory counting as 4 KiB.
+    pub bytes_max: u64,
 }
 
 /// How a call ended.
@@ -229,12 +242,14 @@ fn attempt(
         return (Attempted::without(classify::stopped(stopped, limits)), None);
     }
     let wanted = (request.reads, request.writes);
-    let wasi = match grants::open(engine.grants(), request.bundle_name, wanted, output) {
+    let scratch = request.scratch.map(|scratch| scratch.directory);
+    let wasi = match grants::open(engine.grants(), request.bundle_name, wanted, scratch, output) {
         Ok(wasi) => wasi,
         Err(failure) => return (Attempted::without(failure), None),
     };
     let memory = MemoryLimiter::new(limits.memory_bytes_max, engine.held_memory().clone());
     let mut state = CallState::new(request.info.clone(), stop, memory, output.clone(), wasi);
+    state.scratch = request.scratch.map(|scratch| Scratch::new(scratch.bytes_max));
     begin(&mut state, engine, request);
     let sandbox = Sandbox::new(engine, state, classify::hostcall_bytes_max(limits));
     run_task(sandbox, None, request)

@@ -104,6 +104,8 @@ pub(crate) struct Task {
     pure: bool,
     resident: bool,
     retries: u32,
+    #[component(name = "scratch-bytes")]
+    scratch_bytes: u64,
     limits: Limits,
     reads: Vec<String>,
     writes: Vec<String>,
@@ -199,6 +201,7 @@ impl From<Task> for TaskDescription {
             pure: task.pure,
             resident: task.resident,
             retries: task.retries,
+            scratch_bytes: task.scratch_bytes,
             limits: TaskLimits {
                 memory_bytes: task.limits.memory_bytes,
                 timeout_ms: task.limits.timeout_ms,

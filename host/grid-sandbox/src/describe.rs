@@ -104,6 +104,12 @@ fn check_task(task: &mut TaskDescription) -> Result<(), String> {
     if directories > DIRECTORIES_MAX {
         return over("directories", directories, DIRECTORIES_MAX);
     }
+    if task.resident && task.scratch_bytes > 0 {
+        return Err(format!(
+            "the task `{}` is resident and wants a scratch directory, which ends with the call",
+            task.name
+        ));
+    }
     for parameter in &mut task.parameters {
         parameter.name = bounded(&parameter.name);
         parameter.shape = bounded(&parameter.shape);

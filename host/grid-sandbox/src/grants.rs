@@ -8,6 +8,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx};
 use crate::config::DirGrant;
 use crate::error::EngineError;
 use crate::output::Output;
+use crate::scratch::SCRATCH;
 use crate::wasi;
 
 /// One directory of one call.
@@ -29,12 +30,19 @@ pub(crate) fn open(
     grants: &[DirGrant],
     bundle: &str,
     (reads, writes): (&[String], &[String]),
+    scratch: Option<&Path>,
     output: &Output,
 ) -> Result<Option<WasiCtx>, Failure> {
-    if reads.iter().chain(writes).all(|entry| is_url(entry)) {
+    if scratch.is_none() && reads.iter().chain(writes).all(|entry| is_url(entry)) {
         return Ok(None);
     }
     let mut builder = wasi::builder(output);
+    if let Some(scratch) = scratch {
+        builder.preopened_dir(scratch, SCRATCH, FsPerms::ReadWrite).map_err(|error| {
+            tracing::warn!(path = %scratch.display(), %error, "a scratch directory cannot be opened");
+            denied(bundle, SCRATCH, "it cannot be opened on this worker")
+        })?;
+    }
     for mount in resolve(grants, bundle, reads, writes)? {
         let perms = if mount.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
         builder.preopened_dir(&mount.host, mount.guest, perms).map_err(|error| {
@@ -56,6 +64,10 @@ fn resolve<'a>(
     let wanted =
         writes.iter().map(|path| (path, true)).chain(reads.iter().map(|path| (path, false)));
     for (guest, writable) in wanted.filter(|(entry, _)| !is_url(entry)) {
+        if guest == SCRATCH || guest.starts_with("/scratch/") {
+            let why = "this is the name of a call's own directory: ask for it by `scratch`";
+            return Err(denied(bundle, guest, why));
+        }
         if mounts.iter().any(|mount| mount.guest == guest) {
             continue;
         }

@@ -43,6 +43,7 @@ mod limiter;
 mod native;
 mod output;
 mod resident;
+mod scratch;
 mod state;
 mod stop;
 mod symbols;
@@ -57,13 +58,14 @@ pub use access::{
 };
 pub use actor::Actor;
 pub use bundle::{Bundle, IMPORTS_ALLOWED};
-pub use call::{Argument, CallInfo, CallReport, CallRequest};
+pub use call::{Argument, CallInfo, CallReport, CallRequest, ScratchDir};
 pub use compile::compile_child_main;
 pub use config::{Compiler, DirGrant, EngineConfig};
 pub use engine::Engine;
 pub use error::{BundleError, EngineError};
 pub use output::plain_text;
 pub use resident::Resident;
+pub use scratch::SCRATCH;
 pub use stop::CancelToken;
 
 #[cfg(test)]

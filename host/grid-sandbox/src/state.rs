@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use grid_proto::outside::StoreAccess;
 use wasmtime::component::ResourceTable;
+use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::access::{GridAccess, LocalAccess, ObjectAccess};
@@ -12,6 +13,7 @@ use crate::call::CallInfo;
 use crate::config;
 use crate::limiter::MemoryLimiter;
 use crate::output::Output;
+use crate::scratch::Scratch;
 use crate::stop::Stop;
 use crate::wasi;
 
@@ -41,6 +43,8 @@ pub(crate) struct CallState {
     pub(crate) stores: Option<Arc<dyn StoreAccess>>,
     /// Listings and writers that are open.
     pub(crate) store_works: usize,
+    /// Its private directory, if it has one.
+    pub(crate) scratch: Option<Scratch>,
     /// Made when the guest first uses WASI: most short functions never do.
     wasi: Option<WasiCtx>,
 }
@@ -67,8 +71,16 @@ impl CallState {
             objects: None,
             stores: None,
             store_works: 0,
+            scratch: None,
             wasi,
         }
+    }
+
+    /// What the guest's files are.
+    pub(crate) fn wasi_and_scratch(&mut self) -> (WasiFilesystemCtxView<'_>, Option<&mut Scratch>) {
+        let ctx = self.wasi.get_or_insert_with(|| wasi::builder(&self.output).build());
+        let view = WasiFilesystemCtxView { ctx: ctx.filesystem(), table: &mut self.table };
+        (view, self.scratch.as_mut())
     }
 
     /// Another call begins in the same store.

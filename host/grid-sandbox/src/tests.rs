@@ -35,6 +35,7 @@ fn limits() -> Limits {
         output_bytes_max: 1 << 10,
         result_bytes_max: 1 << 20,
         written_bytes_max: 1 << 20,
+        scratch_bytes_max: 1 << 20,
     }
 }
 
@@ -57,6 +58,7 @@ fn request(bundle: &Bundle) -> CallRequest<'_> {
         grid: None,
         local: None,
         objects: None,
+        scratch: None,
     }
 }
 

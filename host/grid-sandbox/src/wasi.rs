@@ -6,15 +6,15 @@ use tokio::runtime::{Builder, Runtime};
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
-use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
 use wasmtime_wasi::p2::DynPollable;
-use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random, sync};
+use wasmtime_wasi::p2::bindings::{cli, clocks, random, sync};
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtxBuilder, WasiView as _};
 use wasmtime_wasi_io::bindings::wasi::io as async_io;
 
 use crate::config;
 use crate::output::Output;
+use crate::scratch;
 use crate::state::CallState;
 use crate::stop::Stop;
 
@@ -51,8 +51,7 @@ pub(crate) fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     cli::terminal_stdin::add_to_linker::<T, WasiCli>(l, T::cli)?;
     cli::terminal_stdout::add_to_linker::<T, WasiCli>(l, T::cli)?;
     cli::terminal_stderr::add_to_linker::<T, WasiCli>(l, T::cli)?;
-    filesystem::preopens::add_to_linker::<T, WasiFilesystem>(l, T::filesystem)?;
-    sync::filesystem::types::add_to_linker::<T, WasiFilesystem>(l, T::filesystem)?;
+    scratch::link(l)?;
     async_io::error::add_to_linker::<T, HasTable>(l, |t| &mut t.table)?;
     sync::io::streams::add_to_linker::<T, HasTable>(l, |t| &mut t.table)?;
     sync::io::poll::add_to_linker::<T, HasWaits>(l, |t| Waits {

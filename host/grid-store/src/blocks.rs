@@ -64,8 +64,10 @@ impl Hashing {
 
 /// Whether these are the bytes of a block.
 pub(crate) fn is_block(blocks: &[ChainingValue], number: usize, bytes: &[u8]) -> bool {
-    let found = at_block(number).update(bytes).finalize_non_root();
-    blocks.get(number).is_some_and(|block| *block == found)
+    let is = |block: &ChainingValue| {
+        !bytes.is_empty() && *block == at_block(number).update(bytes).finalize_non_root()
+    };
+    blocks.get(number).is_some_and(is)
 }
 
 fn at_block(number: usize) -> Hasher {

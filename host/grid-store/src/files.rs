@@ -102,6 +102,28 @@ pub(crate) struct SpillFile {
     blocks: OnceLock<Blocks>,
 }
 
+/// A directory that belongs to one call. It goes when this does.
+#[derive(Debug)]
+pub struct OwnDirectory {
+    path: PathBuf,
+}
+
+impl OwnDirectory {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for OwnDirectory {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            tracing::debug!(path = %self.path.display(), %error, "it stays until the next start");
+        }
+    }
+}
+
 /// A file that is not whole yet.
 pub(crate) struct Unfinished {
     files: Arc<Files>,
@@ -156,6 +178,14 @@ impl Files {
         let mut unfinished = Unfinished { files, folder, number, key, file, whole: false };
         unfinished.write(&[0; HEADER_BYTES])?;
         Ok(unfinished)
+    }
+
+    /// An empty directory among the files.
+    pub(crate) fn own_directory(&self) -> io::Result<OwnDirectory> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let path = path(&*self.claimed()?, number, "scratch");
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(OwnDirectory { path })
     }
 
     pub(crate) fn remove(&self, number: u64) {

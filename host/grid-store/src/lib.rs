@@ -29,6 +29,7 @@ mod reader;
 mod store;
 mod writing;
 
+pub use files::OwnDirectory;
 pub use object::{Buffer, Gauge, Object};
 pub use reader::{LoadError, RangeReader, Reader, Receiver};
 pub use store::{Store, StoreConfig, Usage};

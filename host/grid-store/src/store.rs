@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use grid_proto::{Codec, Key, ObjectMeta};
 use grid_share::Sealed;
 
-use crate::files::{Disk, Files, LocalDisk, SpillFile, Unfinished, Wake};
+use crate::files::{Disk, Files, LocalDisk, OwnDirectory, SpillFile, Unfinished, Wake};
 use crate::object::{Gauge, Object};
 use crate::policy::{Marks, Place, Policy, Victim};
 use crate::reader::{LoadError, RangeReader, Reader, Receiver};
@@ -258,6 +258,17 @@ impl Store {
     #[must_use]
     pub fn write(&self, key: Key, codec: Codec) -> Writing {
         Writing::new(self.clone(), key, codec)
+    }
+
+    /// An empty directory beside the files of this store, for one call.
+    ///
+    /// # Errors
+    /// What the system says of the disk; without a directory there is none.
+    pub fn own_directory(&self) -> io::Result<OwnDirectory> {
+        match &self.shared().files {
+            Some(files) => files.own_directory(),
+            None => Err(io::Error::new(io::ErrorKind::Unsupported, "this worker has no directory")),
+        }
     }
 
     pub(crate) fn begin_file(&self, key: Key) -> io::Result<Unfinished> {

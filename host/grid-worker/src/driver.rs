@@ -167,7 +167,7 @@ impl Worker {
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
         let taking = Taking {
             incoming: self.incoming.clone(),
-            bytes_max: self.config.memory.inputs_bytes_max(),
+            bytes_max: self.config.memory.object_bytes_max(),
             keeper: self.keeper.clone(),
         };
         let host = host::listen(&self.endpoint);

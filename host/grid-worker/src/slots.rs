@@ -15,9 +15,9 @@ use grid_proto::{
 };
 use grid_sandbox::{
     Actor, Argument, Bundle, CallInfo, CallReport, CallRequest, CancelToken, Engine, GridAccess,
-    LocalAccess, ObjectAccess,
+    LocalAccess, ObjectAccess, SCRATCH, ScratchDir,
 };
-use grid_store::{LoadError, Object, Store, Written};
+use grid_store::{LoadError, Object, OwnDirectory, Store, Written};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::Execution;
@@ -277,6 +277,10 @@ fn execute(shared: &Shared, mut work: Work) -> Done {
             return Done { lost, ..Done::without(&work.execution, failure, actor) };
         }
     };
+    let directory = match own_directory(shared, &work) {
+        Ok(directory) => directory,
+        Err(failure) => return Done::without(&work.execution, failure, actor),
+    };
     let Execution { key, attempt, task, args, instance, .. } = &work.execution;
     let arguments = arguments(args, &inputs.given, &task.lazy);
     let grid = |session: &Arc<Session>| Arc::clone(session) as Arc<dyn GridAccess>;
@@ -300,6 +304,10 @@ fn execute(shared: &Shared, mut work: Work) -> Done {
         grid: work.session.as_ref().map(grid),
         local: work.local.as_ref().map(local),
         objects: inputs.objects.as_ref().map(objects),
+        scratch: directory.as_ref().map(|directory| ScratchDir {
+            directory: directory.path(),
+            bytes_max: task.scratch_bytes.min(work.limits.scratch_bytes_max),
+        }),
     };
     let (report, actor) = match (*instance, actor) {
         (Instance::Fresh, _) => (run(shared, &work, &request), None),
@@ -321,6 +329,28 @@ fn execute(shared: &Shared, mut work: Work) -> Done {
         actor,
         outcome: outcome(shared, &work.execution, report.outcome, inputs.objects.as_deref()),
     }
+}
+
+/// The directory that a call asks for.
+fn own_directory(shared: &Shared, work: &Work) -> Result<Option<OwnDirectory>, Failure> {
+    let Execution { task, instance, .. } = &work.execution;
+    if task.scratch_bytes == 0 {
+        return Ok(None);
+    }
+    let what = format!("directory `{SCRATCH}`");
+    let denied = |why: String| {
+        let message = format!("the task `{}` wants a directory of its own: {why}", task.name);
+        Failure::new(FailureKind::HostDenied { what }, message)
+    };
+    if *instance != Instance::Fresh {
+        return Err(denied("an actor has none, as its instance stays beyond the call".to_owned()));
+    }
+    if work.limits.scratch_bytes_max == 0 {
+        return Err(denied("this worker gives none; see its `--scratch-max`".to_owned()));
+    }
+    shared.store.own_directory().map(Some).map_err(|error| {
+        denied(format!("it cannot be made below the worker's `--local-directory`: {error}"))
+    })
 }
 
 /// The result as the store takes it: what was written piece by piece, if something was, else what the

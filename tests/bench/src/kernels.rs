@@ -99,6 +99,7 @@ fn call(engine: &Engine, bundle: &Arc<Bundle>, task: u32, args: &[Vec<u8>]) -> a
         grid: None,
         local: None,
         objects: None,
+        scratch: None,
     });
     Ok(rmp_serde::from_slice(&report.outcome?.bytes)?)
 }

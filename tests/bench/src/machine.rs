@@ -350,6 +350,7 @@ fn description() -> BundleDescription {
         pure: true,
         resident: false,
         retries: 0,
+        scratch_bytes: 0,
         limits: TaskLimits::default(),
         reads: Vec::new(),
         writes: Vec::new(),

@@ -58,6 +58,7 @@ fn calls(engine: &Engine, bundle: &Arc<Bundle>, task: u32) -> f64 {
             grid: None,
             local: None,
             objects: None,
+            scratch: None,
         });
         assert!(report.outcome.is_ok());
     }

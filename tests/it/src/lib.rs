@@ -48,6 +48,8 @@ mod parts;
 #[cfg(test)]
 mod placement;
 #[cfg(test)]
+mod scratch;
+#[cfg(test)]
 mod shared;
 #[cfg(test)]
 mod sharing;

@@ -176,9 +176,9 @@ async fn pid_other_than(client: &Client, old: u64) -> u64 {
 async fn a_worker_alone_is_started_anew_under_its_name_and_leaves_with_whoever_watches_it() {
     let grid = Processes::up(&["--workers=0"]);
     let client = grid.client().await;
-    client.deploy(&bundle_bytes("noop"), false).await.unwrap();
     let mut watcher = alone(&grid, &[]);
     let first = pid_other_than(&client, 0).await;
+    client.deploy(&bundle_bytes("noop"), false).await.unwrap();
     assert_ne!(first, u64::from(watcher.id()));
     signal("-KILL", first);
     let second = pid_other_than(&client, first).await;
@@ -203,11 +203,11 @@ async fn a_worker_alone_is_started_anew_under_its_name_and_leaves_with_whoever_w
 async fn a_worker_alone_that_holds_too_much_is_ended_and_its_calls_deaths_say_why() {
     let grid = Processes::up(&["--workers=0"]);
     let client = grid.client().await;
-    client.deploy(&bundle_bytes("noop"), false).await.unwrap();
     let off = ["--memory-target=off", "--memory-spill=off", "--memory-pause=off"];
     let limits = ["--memory-limit=1GiB", "--memory-terminate=0.2"];
     let mut watcher = alone(&grid, &[&off[..], &limits].concat());
     let first = pid_other_than(&client, 0).await;
+    client.deploy(&bundle_bytes("noop"), false).await.unwrap();
     let chunks = client.map((0..300).map(|n| chunk::call(2 * BIG + n))).await.unwrap();
     eventually("it is ended", async || !runs(first)).await;
     drop(chunks);

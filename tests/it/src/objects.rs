@@ -144,7 +144,7 @@ async fn a_call_whose_input_turns_out_to_be_damaged_runs_again_when_that_was_mad
     let again = client.submit(digest::call(&filled).impure()).await.unwrap();
     assert_eq!(again.result().await.unwrap(), first);
     let story = stdout(&grid.run(&["story", &filled.key().to_string()]));
-    assert!(story.contains("lost"), "{story}");
+    assert!(story.contains("does not hold a result"), "{story}");
 }
 
 #[tokio::test]

@@ -185,7 +185,7 @@ async fn the_log_tells_of_each_lost_worker_once() {
     BufReader::new(scheduler.process.stdout.as_mut().unwrap()).read_line(&mut listening).unwrap();
     let address = listening.trim().rsplit(' ').next().unwrap();
     let worker = |name: &str| {
-        let args = ["worker", "--name", name, "--scheduler", address];
+        let args = ["worker", "--no-supervisor", "--name", name, "--scheduler", address];
         Running::start(&mut grid(home.path(), &args))
     };
     // All lines up to one with these words, that one last.

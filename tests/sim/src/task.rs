@@ -100,6 +100,7 @@ pub(crate) fn description() -> BundleDescription {
         pure: !kind.is_unique(),
         resident: false,
         retries: kind.retries(),
+        scratch_bytes: 0,
         limits: TaskLimits::default(),
         reads: Vec::new(),
         writes: Vec::new(),

@@ -8,7 +8,7 @@ use grid_sim::run_mutated;
 
 /// A mistake that so many runs do not show is not found.
 const SEEDS_MAX: u64 = 1_000;
-const PARTS: usize = 8;
+const PARTS: usize = 16;
 /// Mistakes that few runs show, with one that last did: it is tried first.
 const RARE: &[(Mutation, u64)] = &[
     (Mutation::TunedHomelessForgotten, 130),
@@ -40,42 +40,30 @@ fn find_all(part: usize) {
     assert!(missed.is_empty(), "found in none of {SEEDS_MAX} runs: {missed:?}");
 }
 
-#[test]
-fn every_mistake_of_the_first_part_is_found() {
-    find_all(0);
+macro_rules! parts {
+    ($($name:ident: $part:literal,)+) => {$(
+        #[test]
+        fn $name() {
+            find_all($part);
+        }
+    )+};
 }
 
-#[test]
-fn every_mistake_of_the_second_part_is_found() {
-    find_all(1);
-}
-
-#[test]
-fn every_mistake_of_the_third_part_is_found() {
-    find_all(2);
-}
-
-#[test]
-fn every_mistake_of_the_fourth_part_is_found() {
-    find_all(3);
-}
-
-#[test]
-fn every_mistake_of_the_fifth_part_is_found() {
-    find_all(4);
-}
-
-#[test]
-fn every_mistake_of_the_sixth_part_is_found() {
-    find_all(5);
-}
-
-#[test]
-fn every_mistake_of_the_seventh_part_is_found() {
-    find_all(6);
-}
-
-#[test]
-fn every_mistake_of_the_eighth_part_is_found() {
-    find_all(7);
+parts! {
+    every_mistake_of_part_0_is_found: 0,
+    every_mistake_of_part_1_is_found: 1,
+    every_mistake_of_part_2_is_found: 2,
+    every_mistake_of_part_3_is_found: 3,
+    every_mistake_of_part_4_is_found: 4,
+    every_mistake_of_part_5_is_found: 5,
+    every_mistake_of_part_6_is_found: 6,
+    every_mistake_of_part_7_is_found: 7,
+    every_mistake_of_part_8_is_found: 8,
+    every_mistake_of_part_9_is_found: 9,
+    every_mistake_of_part_10_is_found: 10,
+    every_mistake_of_part_11_is_found: 11,
+    every_mistake_of_part_12_is_found: 12,
+    every_mistake_of_part_13_is_found: 13,
+    every_mistake_of_part_14_is_found: 14,
+    every_mistake_of_part_15_is_found: 15,
 }

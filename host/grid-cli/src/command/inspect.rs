@@ -73,6 +73,9 @@ fn traits(task: &TaskDescription) -> String {
     if task.resident {
         traits.push("resident".to_owned());
     }
+    if task.scratch_bytes > 0 {
+        traits.push(format!("scratch {}", size::human(task.scratch_bytes)));
+    }
     if task.retries > 0 {
         traits.push(format!("retries {}", task.retries));
     }

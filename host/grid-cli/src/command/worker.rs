@@ -97,6 +97,10 @@ pub(crate) struct SandboxArgs {
     /// The most that a call may write as its result piece by piece, on disk where memory has no room.
     #[arg(long, default_value = "16GiB", value_parser = size::parse)]
     written_max: u64,
+    /// The most that a call may write into a directory of its own, below the worker's local directory;
+    /// 0 for none.
+    #[arg(long, default_value = "1GiB", value_parser = size::parse)]
+    scratch_max: u64,
     /// Seconds that a call may run which does not say how long it needs.
     #[arg(long, default_value = "60", value_name = "SECONDS", value_parser = seconds::parse,
         allow_negative_numbers = true)]
@@ -143,6 +147,8 @@ impl SandboxArgs {
         bounds.ceiling.memory_bytes_max = self.memory_max;
         bounds.default.written_bytes_max = self.written_max;
         bounds.ceiling.written_bytes_max = self.written_max;
+        bounds.default.scratch_bytes_max = self.scratch_max;
+        bounds.ceiling.scratch_bytes_max = self.scratch_max;
         bounds.default.wall_ms_max = milliseconds(self.timeout_default);
         bounds.ceiling.wall_ms_max = milliseconds(self.timeout_max);
         let cache_dir = self.cache_dir.clone();
@@ -171,6 +177,7 @@ impl SandboxArgs {
             format!("--memory-default={}", self.memory_default),
             format!("--memory-max={}", self.memory_max),
             format!("--written-max={}", self.written_max),
+            format!("--scratch-max={}", self.scratch_max),
             format!("--timeout-default={}", self.timeout_default.as_secs_f64()),
             format!("--timeout-max={}", self.timeout_max.as_secs_f64()),
             format!("--waiting-max={}", self.waiting_max),

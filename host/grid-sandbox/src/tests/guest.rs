@@ -136,6 +136,8 @@ impl Guest {
         for name in &names {
             memory.pairs(&[*name, nothing, nothing, output]);
             memory.words(&[1, 0]);
+            // No scratch directory.
+            memory.words(&[0; 2]);
             // No limits: two absent 64-bit options.
             memory.words(&[0; 8]);
             memory.pairs(&[nothing, nothing]);

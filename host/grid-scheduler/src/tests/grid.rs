@@ -273,6 +273,7 @@ pub(super) fn description(name: &str, version: &str) -> BundleDescription {
         pure: true,
         resident: false,
         retries: 0,
+        scratch_bytes: 0,
         limits: TaskLimits::default(),
         reads: Vec::new(),
         writes: Vec::new(),

@@ -47,8 +47,8 @@ fn what_names_something_unknown_is_refused_and_leaves_nothing() {
     assert!(text.contains("is not known to the grid"), "{text}");
     let text = refused(&[call(1, &[])], &[1, 9]);
     assert!(text.contains("is not known to the grid"), "{text}");
-    let text = refused(&[call(1, &[]), CallSpec { task: 5, ..call(2, &[]) }], &[1]);
-    assert!(text.contains("names task 5 of none"), "{text}");
+    let text = refused(&[call(1, &[]), CallSpec { task: 6, ..call(2, &[]) }], &[1]);
+    assert!(text.contains("names task 6 of none"), "{text}");
     let text = refused(&[call(1, &[]), typed(2, &[0xa1, b'x'])], &[2]);
     assert!(text.contains("`n`, takes `u32`, not a text"), "{text}");
     let two = vec![Arg::Key(key(1)), Arg::Key(key(1))];

@@ -34,6 +34,7 @@ fn server(hub: &MemoryHub, state_dir: &Path, mutation: Option<Mutation>) -> Serv
         pure: true,
         resident: false,
         retries: 0,
+        scratch_bytes: 0,
         limits: TaskLimits::default(),
         reads: Vec::new(),
         writes: Vec::new(),

@@ -19,6 +19,7 @@ fn agent() -> Agent {
     let task = TaskDefinition {
         resident: false,
         lazy: Vec::new(),
+        scratch_bytes: 0,
         id: TaskId(0),
         bundle: BUNDLE,
         bundle_name: "b".to_owned(),

@@ -5,6 +5,7 @@
 pub mod crash;
 pub mod greed;
 pub mod pry;
+pub mod scratch;
 pub mod user_error;
 
 pub use crash::{
@@ -19,6 +20,7 @@ pub use pry::{
     arguments, clock, environment, lie, list_directory, log_lines, read_file, whoami,
     write_bad_utf8, write_escapes, write_file, write_stderr, write_stdout,
 };
+pub use scratch::{scratch_append, scratch_begin, scratch_climb, scratch_fill, scratch_hole};
 pub use user_error::{
     fail, fail_anyhow, fail_boxed, fail_deep, fail_display, fail_huge, fail_text, flaky, optional,
     profile, unencodable,
@@ -60,6 +62,11 @@ grid_sdk::bundle!(
     profile,
     random_flood,
     read_file,
+    scratch_append,
+    scratch_begin,
+    scratch_climb,
+    scratch_fill,
+    scratch_hole,
     shadow_stack,
     sleep_forever,
     unencodable,

@@ -348,6 +348,7 @@ fn description(work: &[Call]) -> BundleDescription {
         pure: true,
         resident: false,
         retries: 0,
+        scratch_bytes: 0,
         limits: TaskLimits::default(),
         reads: Vec::new(),
         writes: Vec::new(),
