@@ -148,6 +148,11 @@ mod component {
         let (file, line, column) = panic
             .location()
             .map_or(("", 0, 0), |location| (location.file(), location.line(), location.column()));
+        #[cfg(feature = "parquet")]
+        if let Some(place) = crate::partitions::reading() {
+            let message = format!("{message}; that was {place}, which is broken");
+            return diagnostics::panicked(&message, file, line, column);
+        }
         diagnostics::panicked(message, file, line, column);
     }
 

@@ -44,7 +44,9 @@
 //! # Objects outside of the grid
 //!
 //! A task may read and write files and objects of S3 by URL: see [`store`]. With the feature `csv`, the
-//! module `partitions` cuts texts and tables into parts for many calls, and writes tables by parts.
+//! module `partitions` cuts texts and tables into parts for many calls, and writes tables by parts; with
+//! `parquet`, those may be Parquet, read and written as Arrow record batches. With `arrow`, tables are
+//! arguments and results of tasks (`arrow::Table`).
 //!
 //! # Values larger than a sandbox
 //!
@@ -60,6 +62,8 @@
 //! stores. Without [`bundle!`] a crate exports
 //! nothing. A task crate compiles in seconds: the bindings are generated beforehand.
 
+#[cfg(feature = "arrow")]
+pub mod arrow;
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 #[expect(

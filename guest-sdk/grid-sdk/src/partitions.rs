@@ -77,6 +77,51 @@
 //! written.concat("memory://late/one.csv").unwrap();
 //! assert_eq!(store::read("memory://late/one.csv").unwrap(), b"carrier,delay\nAA,3.5\n");
 //! ```
+//!
+//! With the feature `parquet` a table is read and written as record batches, too. A partition is some row
+//! groups, and of columns that nobody asks for nothing is read:
+//!
+//! ```
+//! # #[cfg(feature = "parquet")] {
+//! use std::sync::Arc;
+//!
+//! use grid_sdk::arrow::array::cast::AsArray;
+//! use grid_sdk::arrow::array::types::Float64Type;
+//! use grid_sdk::arrow::array::{Float64Array, RecordBatch};
+//! use grid_sdk::partitions::{self, Output, Part, Partition};
+//! use grid_sdk::{store, task};
+//!
+//! /// A partition of a CSV as the part of its number.
+//! #[task(reads = "memory://copy/", writes = "memory://copy/", pure = false, retries = 2)]
+//! pub fn copy(part: Partition, number: u32, output: Output) -> Result<Part, String> {
+//!     let rows = part.rows::<(String, Option<f64>)>().map_err(|error| error.to_string())?;
+//!     let rows: Vec<_> = rows.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+//!     let delays: Float64Array = rows.iter().map(|row| row.1).collect();
+//!     let batch = RecordBatch::try_from_iter_with_nullable([("delay", Arc::new(delays) as _, true)]);
+//!     let batch = batch.map_err(|error| error.to_string())?;
+//!     output.write_parquet(number, [Ok(batch)]).map_err(|error| error.to_string())
+//! }
+//!
+//! /// The delays in one partition.
+//! #[task(reads = "memory://copy/", pure = false)]
+//! pub fn delay(part: Partition) -> Result<f64, store::Error> {
+//!     let mut sum = 0.0;
+//!     for batch in part.columns(["delay"])? {
+//!         sum += batch?["delay"].as_primitive::<Float64Type>().iter().flatten().sum::<f64>();
+//!     }
+//!     Ok(sum)
+//! }
+//!
+//! grid_sdk::bundle!(copy, delay);
+//! store::put("memory://copy/in.csv", "carrier,delay\nAA,2\nUA,\nAA,3.5\n").unwrap();
+//! let output = partitions::begin("memory://copy/out/", false).unwrap();
+//! let parts = partitions::read_csv("memory://copy/in.csv", 8).unwrap().into_iter().zip(0..);
+//! let parts = parts.map(|(part, number)| copy(part, number, output.clone()).unwrap()).collect();
+//! let table = output.finish(parts).unwrap();
+//! let parts = table.read_parquet(16 << 20).unwrap();
+//! assert_eq!(parts.into_iter().map(|part| delay(part).unwrap()).sum::<f64>(), 5.5);
+//! # }
+//! ```
 
 use std::io;
 
@@ -86,13 +131,19 @@ use crate::store::{self, Entry, Error, ErrorKind, Lines, Object};
 
 mod manifest;
 mod output;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod rows;
 #[cfg(test)]
 mod tests;
 
 pub use manifest::Manifest;
 pub use output::{Output, Part, begin};
-pub use rows::Rows;
+#[cfg(all(feature = "parquet", target_family = "wasm"))]
+pub(crate) use parquet::reading;
+#[cfg(feature = "parquet")]
+pub use parquet::{Batches, read_parquet};
+pub use rows::{Records, Rows, optional};
 
 /// Partitions of one plan: more would be more calls than a grid should be given for it.
 const PARTITIONS_MAX: usize = 1_000_000;
@@ -101,7 +152,8 @@ const HEADER_BYTES_MAX: u64 = 1 << 20;
 /// What some programs write in front of a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A part of a file: the lines that begin in a range of its bytes. It is small, an argument for a call.
+/// A part of a file: the lines that begin in a range of its bytes, or row groups of Parquet. It is small, an
+/// argument for a call.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Partition {
     /// The file.
@@ -116,6 +168,9 @@ pub struct Partition {
     modified_s: u64,
     /// The first line, of a table.
     header: Option<String>,
+    /// The first row group and the one behind the last, of Parquet.
+    #[serde(default)]
+    row_groups: Option<(u32, u32)>,
 }
 
 /// Cuts files into partitions of lines: the file of a URL, all below one that ends with `/`, or those that
@@ -204,6 +259,7 @@ fn cut(
         size: entry.size,
         modified_s: entry.modified_ms / 1_000,
         header: header.clone(),
+        row_groups: None,
     }));
     Ok(())
 }
@@ -224,15 +280,25 @@ impl Partition {
     /// Its lines, as they are in the file.
     ///
     /// # Errors
-    /// [`ErrorKind::Changed`] if the file is not the one that was planned; else see there.
+    /// [`ErrorKind::Changed`] if the file is not the one that was planned; a partition of Parquet; else see
+    /// there.
     pub fn lines(&self) -> Result<Lines, Error> {
+        if self.row_groups.is_some() {
+            let message = "it was planned as Parquet, which has no lines: read its `batches`";
+            return Err(error(ErrorKind::Other, &self.url, None, message));
+        }
+        Ok(self.open()?.lines(self.start..self.end))
+    }
+
+    /// The file, if it is the one that was planned.
+    fn open(&self) -> Result<Object, Error> {
         let object = store::open(&self.url)?;
         let now = (object.size(), object.entry().modified_ms / 1_000);
         if now != (self.size, self.modified_s) {
             let message = "it was changed after it was cut into partitions: do that again";
             return Err(error(ErrorKind::Changed, &self.url, None, message));
         }
-        Ok(object.lines(self.start..self.end))
+        Ok(object)
     }
 
     /// Its rows, by the names in the header. A partition of [`read_lines`] has no header: there a row is a
@@ -242,7 +308,35 @@ impl Partition {
     /// As [`Self::lines`], or quotes are broken: one that nothing closes, as where a line break inside of
     /// quotes lies at one of its ends, or text behind a closing one.
     pub fn rows<T: serde::de::DeserializeOwned>(&self) -> Result<Rows<T>, Error> {
+        Ok(Rows::new(self.records()?))
+    }
+
+    /// As [`Self::rows`], for rows that borrow their texts.
+    ///
+    /// ```
+    /// use grid_sdk::{partitions, store};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Flight<'a> {
+    ///     carrier: &'a str,
+    ///     delay: Option<f64>,
+    /// }
+    ///
+    /// store::put("memory://lent/in.csv", "carrier,note,delay\nAA,x,2\nUA,y,\n").unwrap();
+    /// let parts = partitions::read_csv("memory://lent/in.csv", 16 << 20).unwrap();
+    /// let mut records = parts[0].records().unwrap();
+    /// let mut late = 0.0;
+    /// while let Some(flight) = records.next::<Flight>() {
+    ///     let flight = flight.unwrap();
+    ///     late += if flight.carrier == "AA" { flight.delay.unwrap_or(0.0) } else { 0.0 };
+    /// }
+    /// assert_eq!(late, 2.0);
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    pub fn records(&self) -> Result<Records, Error> {
         let (start, bytes) = self.lines()?.take_all()?;
-        Rows::new(&self.url, start, bytes, self.header.as_deref())
+        Records::new(&self.url, start, bytes, self.header.as_deref())
     }
 }

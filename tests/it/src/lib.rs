@@ -10,6 +10,8 @@ mod balance;
 #[cfg(test)]
 mod cancel;
 #[cfg(test)]
+mod columns;
+#[cfg(test)]
 mod command_line;
 #[cfg(test)]
 mod containment;

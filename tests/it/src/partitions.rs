@@ -13,10 +13,10 @@ use outside::tables::{self, Trip};
 use crate::garage::Garage;
 use crate::support::{Grid, Processes, bundle_bytes, failure};
 
-/// A grid whose bundle `outside` may read and write below a directory.
-async fn grid_beside_files(home: &std::path::Path) -> (Grid, String) {
+/// A grid whose bundles may read and write below a directory.
+pub(crate) async fn grid_beside_files(home: &std::path::Path) -> (Grid, String) {
     let base = format!("file://{}/data", home.display());
-    let grants = ["read", "write"].map(|right| format!("outside:{right}:{base}/"));
+    let grants = ["read", "write"].map(|right| format!("*:{right}:{base}/"));
     let grants = grants.map(|grant| grant.parse().unwrap()).into();
     let stores = Objects::new(ObjectsConfig { grants, s3: S3Config::default() });
     let engine = EngineConfig { stores: Some(Arc::new(stores)), ..EngineConfig::default() };
@@ -26,7 +26,7 @@ async fn grid_beside_files(home: &std::path::Path) -> (Grid, String) {
 }
 
 /// The rows of one file.
-fn trips(file: u32) -> Vec<Trip> {
+pub(crate) fn trips(file: u32) -> Vec<Trip> {
     let carriers = ["AA", "UA", "B6"];
     let trip = |number: u32| Trip {
         number: file * 1_000 + number,
@@ -38,7 +38,7 @@ fn trips(file: u32) -> Vec<Trip> {
 }
 
 /// As text.
-fn csv(trips: &[Trip], header: bool) -> String {
+pub(crate) fn csv(trips: &[Trip], header: bool) -> String {
     let mut text = if header { "number,carrier,delay,note\n".to_owned() } else { String::new() };
     for Trip { number, carrier, delay, note } in trips {
         let delay = delay.map_or(String::new(), |delay| format!("{delay:?}"));
@@ -47,19 +47,19 @@ fn csv(trips: &[Trip], header: bool) -> String {
     text
 }
 
-async fn run<T: grid_sdk::FromValue>(
+pub(crate) async fn run<T: grid_sdk::FromValue>(
     client: &Client,
     call: grid_sdk::Call<T>,
 ) -> Result<T, ClientError> {
     client.submit(call).await?.result().await
 }
 
-async fn put(client: &Client, url: String, text: String) {
+pub(crate) async fn put(client: &Client, url: String, text: String) {
     run(client, outside::put::call(url, text, false)).await.unwrap();
 }
 
 /// Three files of rows and one without any; gives their rows.
-async fn fill(client: &Client, base: &str) -> Vec<Trip> {
+pub(crate) async fn fill(client: &Client, base: &str) -> Vec<Trip> {
     for file in 0..3 {
         put(client, format!("{base}/in/{file}.csv"), csv(&trips(file), true)).await;
     }
@@ -67,13 +67,13 @@ async fn fill(client: &Client, base: &str) -> Vec<Trip> {
     (0..3).flat_map(trips).collect()
 }
 
-async fn plan(client: &Client, base: &str, block_bytes: u64) -> Vec<Partition> {
+pub(crate) async fn plan(client: &Client, base: &str, block_bytes: u64) -> Vec<Partition> {
     let planned = outside::plan::call(format!("{base}/in/*.csv"), block_bytes);
     run(client, planned).await.unwrap()
 }
 
 /// What a task says that failed.
-fn said<T: std::fmt::Debug>(ended: Result<T, ClientError>) -> String {
+pub(crate) fn said<T: std::fmt::Debug>(ended: Result<T, ClientError>) -> String {
     let failure = failure(ended);
     assert_eq!(failure.kind, FailureKind::User, "{failure}");
     failure.message

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::output::{Output, Part, below, part_number, part_url};
+use super::output::{Form, Output, Part, below, part_of_name, part_url};
 use super::{Partition, cut_csv, error, first_line, of_io, rows};
 use crate::store::{self, Error, ErrorKind, Object};
 
@@ -107,9 +107,9 @@ impl Manifest {
             return Err(wrong(message.to_owned()));
         }
         let part = |StoredPart { name, rows, bytes }| {
-            let number = part_number(&name)
+            let (number, form) = part_of_name(&name)
                 .ok_or_else(|| wrong(format!("`{name}` is not the name of a part")))?;
-            Ok(Part { url: part_url(&below, number), number, rows, bytes })
+            Ok(Part { url: part_url(&below, number, form), number, rows, bytes })
         };
         let parts = stored.parts.into_iter().map(part).collect::<Result<_, Error>>()?;
         Ok(Self { url: below, parts })
@@ -130,8 +130,9 @@ impl Manifest {
     /// Cuts the parts, and nothing else that lies there, into partitions as [`super::read_csv`] does.
     ///
     /// # Errors
-    /// As there; [`ErrorKind::Changed`] if a part is not what was written.
+    /// As there; [`ErrorKind::Changed`] if a part is not what was written; a table of Parquet.
     pub fn read_csv(&self, block_bytes: u64) -> Result<Vec<Partition>, Error> {
+        self.check_form(Form::Csv, "it is Parquet: cut it by `read_parquet`")?;
         let mut partitions = Vec::new();
         for part in self.parts.iter().filter(|part| part.bytes > 0) {
             cut_csv(&open(part)?, block_bytes, &mut partitions)?;
@@ -139,18 +140,48 @@ impl Manifest {
         Ok(partitions)
     }
 
+    /// Cuts the parts, and nothing else that lies there, into partitions as [`super::read_parquet`] does.
+    ///
+    /// # Errors
+    /// As there; [`ErrorKind::Changed`] if a part is not what was written; a table of CSV.
+    #[cfg(feature = "parquet")]
+    pub fn read_parquet(&self, block_bytes: u64) -> Result<Vec<Partition>, Error> {
+        self.check_form(Form::Parquet, "it is CSV: cut it by `read_csv`")?;
+        let mut partitions = Vec::new();
+        for part in self.parts.iter().filter(|part| part.bytes > 0) {
+            super::parquet::cut_parquet(&open(part)?, block_bytes, &mut partitions)?;
+        }
+        Ok(partitions)
+    }
+
+    /// Looks whether all parts are written so.
+    fn check_form(&self, form: Form, otherwise: &str) -> Result<(), Error> {
+        let is_other = |part: &&Part| {
+            let name = part.url.rsplit('/').next().and_then(part_of_name);
+            name.is_none_or(|(_, of_name)| of_name != form)
+        };
+        match self.parts.iter().find(is_other) {
+            Some(part) => Err(error(ErrorKind::Other, &part.url, None, otherwise)),
+            None => Ok(()),
+        }
+    }
+
     /// Writes the rows of all parts, in the order of their numbers, to one object with one header; gives
     /// its bytes. It is there when it is whole, in the place of what may be there. Little of it is in
     /// memory at a time.
     ///
     /// # Errors
-    /// A part that is gone, is not what was written, or has another header than those before it; a URL
+    /// A table of Parquet, whose parts are read one by one; a part that is gone, is not what was written, or has another header than those before it; a URL
     /// among the parts; else see [`ErrorKind`].
     pub fn concat(&self, url: &str) -> Result<u64, Error> {
         if url.starts_with(&self.url) {
             let message = "it would lie among the parts: choose another place";
             return Err(error(ErrorKind::Other, url, None, message));
         }
+        self.check_form(
+            Form::Csv,
+            "parts of Parquet are not put together: what reads them reads many",
+        )?;
         let mut writer = store::create(url)?;
         let mut written = 0;
         let mut write = |bytes: &[u8]| {

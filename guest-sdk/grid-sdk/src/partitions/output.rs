@@ -9,6 +9,8 @@ use super::manifest::{self, Manifest};
 use super::{PARTITIONS_MAX, error, of_io};
 use crate::store::{self, Error, ErrorKind, Writer};
 
+#[cfg(feature = "parquet")]
+mod parquet;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +37,7 @@ pub struct Part {
     pub number: u32,
     /// Its rows, without the header.
     pub rows: u64,
-    /// Its bytes, with the header.
+    /// Its bytes, with the header or the footer.
     pub bytes: u64,
 }
 
@@ -89,16 +91,41 @@ fn run() -> String {
     format!("native-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The URL of a part.
-pub(super) fn part_url(below: &str, number: u32) -> String {
-    format!("{below}part-{number:0DIGITS$}.csv")
+/// What a part is written as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Form {
+    Csv,
+    Parquet,
 }
 
-/// The number of a part by its name.
-pub(super) fn part_number(name: &str) -> Option<u32> {
-    let digits = name.strip_prefix("part-")?.strip_suffix(".csv")?;
+impl Form {
+    /// How names end.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Csv => ".csv",
+            Self::Parquet => ".parquet",
+        }
+    }
+}
+
+/// The URL of a part.
+pub(super) fn part_url(below: &str, number: u32, form: Form) -> String {
+    format!("{below}part-{number:0DIGITS$}{}", form.suffix())
+}
+
+/// The number and the form of a part by its name.
+pub(super) fn part_of_name(name: &str) -> Option<(u32, Form)> {
+    let rest = name.strip_prefix("part-")?;
+    let of = |form: Form| Some((rest.strip_suffix(form.suffix())?, form));
+    let (digits, form) = of(Form::Csv).or_else(|| of(Form::Parquet))?;
     let are_digits = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
-    are_digits.then(|| digits.parse().ok())?
+    are_digits.then(|| Some((digits.parse().ok()?, form)))?
+}
+
+/// Whether a URL has the name of a part.
+#[cfg(feature = "parquet")]
+pub(super) fn is_part(url: &str) -> bool {
+    url.rsplit('/').next().and_then(part_of_name).is_some()
 }
 
 impl Output {
@@ -118,12 +145,7 @@ impl Output {
         number: u32,
         rows: impl IntoIterator<Item = Result<T, Error>>,
     ) -> Result<Part, Error> {
-        let url = part_url(&self.url, number);
-        if number as usize >= PARTITIONS_MAX {
-            let message = format!("parts are numbered from 0 to {}", PARTITIONS_MAX - 1);
-            return Err(error(ErrorKind::OverLimit, &url, None, message));
-        }
-        let object = Counted { writer: store::create(&url)?, bytes: 0 };
+        let (url, object) = self.create(number, Form::Csv)?;
         let mut table = csv::WriterBuilder::new().buffer_capacity(BUFFER_BYTES).from_writer(object);
         let mut count = 0;
         for row in rows {
@@ -140,13 +162,25 @@ impl Output {
         Ok(Part { url, number, rows: count, bytes: object.bytes })
     }
 
+    /// Begins a part.
+    fn create(&self, number: u32, form: Form) -> Result<(String, Counted), Error> {
+        let url = part_url(&self.url, number, form);
+        if number as usize >= PARTITIONS_MAX {
+            let message = format!("parts are numbered from 0 to {}", PARTITIONS_MAX - 1);
+            return Err(error(ErrorKind::OverLimit, &url, None, message));
+        }
+        let object = Counted { writer: store::create(&url)?, bytes: 0 };
+        Ok((url, object))
+    }
+
     /// Says that these are all parts, in whatever order, by writing the manifest: from then on the table
     /// is whole. What else lies there under the name of a part, as of an earlier table that had more, is
     /// made empty, as a store has no way to take it away.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] or [`ErrorKind::Changed`] if a part is not there as it was written, or
-    /// somebody else has begun to write there; a number that comes twice; else see [`ErrorKind`].
+    /// somebody else has begun to write there; a number that comes twice; parts of CSV and of Parquet; else see
+    /// [`ErrorKind`].
     pub fn finish(&self, mut parts: Vec<Part>) -> Result<Manifest, Error> {
         parts.sort_by_key(|part| part.number);
         for (part, after) in parts.iter().zip(parts.iter().skip(1)) {
@@ -154,10 +188,7 @@ impl Output {
                 return Err(error(ErrorKind::Other, &part.url, None, "this part was given twice"));
             }
         }
-        if let Some(part) = parts.iter().find(|part| part.url != part_url(&self.url, part.number)) {
-            let message = format!("it is no part of what lies below `{}`", self.url);
-            return Err(error(ErrorKind::Other, &part.url, None, message));
-        }
+        self.check_forms(&parts)?;
         if manifest::run_of(&self.url)?.as_ref() != Some(&self.run) {
             let message = "somebody else has begun to write here since: nothing says what is whose";
             return Err(error(ErrorKind::Changed, &self.url, None, message));
@@ -166,6 +197,23 @@ impl Output {
             store::put(&superfluous, [])?;
         }
         manifest::write(self, parts)
+    }
+
+    /// Looks whether all parts belong here, and are written alike.
+    fn check_forms(&self, parts: &[Part]) -> Result<(), Error> {
+        let mut first = None;
+        for part in parts {
+            let name = part.url.strip_prefix(&self.url).and_then(part_of_name);
+            let Some((_, form)) = name.filter(|(number, _)| *number == part.number) else {
+                let message = format!("it is no part of what lies below `{}`", self.url);
+                return Err(error(ErrorKind::Other, &part.url, None, message));
+            };
+            if *first.get_or_insert(form) != form {
+                let message = "parts of one table are either all CSV or all Parquet";
+                return Err(error(ErrorKind::Other, &part.url, None, message));
+            }
+        }
+        Ok(())
     }
 
     /// Looks whether all parts are there, and which others are.
@@ -183,7 +231,7 @@ impl Output {
                 }
                 None => {
                     let name = entry.url.strip_prefix(&self.url);
-                    if name.and_then(part_number).is_some() && entry.size > 0 {
+                    if name.and_then(part_of_name).is_some() && entry.size > 0 {
                         superfluous.push(entry.url);
                     }
                 }

@@ -1,27 +1,68 @@
 //! Rows of CSV, with errors that say where.
 
+use std::fmt::Display;
 use std::io::Cursor;
 use std::marker::PhantomData;
+use std::str::FromStr;
 
 use csv::{ByteRecord, ReaderBuilder, StringRecord};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use super::{BYTE_ORDER_MARK, error};
 use crate::store::{Error, ErrorKind};
 
+mod lines;
+mod wanted;
+
+use wanted::Fields;
+
 /// The rows of a partition. After a row that cannot be read, the next one can.
 pub struct Rows<T> {
+    records: Records,
+    row: PhantomData<fn() -> T>,
+}
+
+/// The rows of a partition, lent one by one: texts in them need not be copied.
+///
+/// A struct gets the columns that it has fields for, and of the others nothing is looked at but their number.
+pub struct Records {
     url: String,
     /// Where the first row begins in the file.
     start: u64,
-    reader: csv::Reader<Cursor<Vec<u8>>>,
     header: Option<StringRecord>,
-    row: PhantomData<fn() -> T>,
+    source: Source,
+    choice: Option<Choice>,
+    record: StringRecord,
+}
+
+/// What the rows come from.
+enum Source {
+    /// No quotes: a row is a line.
+    Lines { bytes: Vec<u8>, at: usize },
+    /// Whatever CSV may have.
+    Reader(Box<csv::Reader<Cursor<Vec<u8>>>>, ByteRecord),
+}
+
+/// What is wanted of each row.
+struct Choice {
+    /// Where the function is that says what a type wants.
+    asked: usize,
+    /// The columns in the order of the file; `None` are all.
+    columns: Option<Vec<usize>>,
+    /// The names of those.
+    header: Option<StringRecord>,
 }
 
 impl<T> std::fmt::Debug for Rows<T> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Rows").field("url", &self.url).finish_non_exhaustive()
+        formatter.debug_struct("Rows").field("url", &self.records.url).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Records {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Records").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
@@ -90,66 +131,236 @@ fn wrong_quote(text: &[u8]) -> Option<Quote> {
     }
 }
 
-impl<T: DeserializeOwned> Rows<T> {
+impl Records {
     pub(super) fn new(
         url: &str,
         start: u64,
-        bytes: Vec<u8>,
+        mut bytes: Vec<u8>,
         header: Option<&str>,
     ) -> Result<Self, Error> {
-        let marked = start == 0 && bytes.starts_with(BYTE_ORDER_MARK);
-        let (start, bytes) = match marked {
-            true => (BYTE_ORDER_MARK.len() as u64, bytes[BYTE_ORDER_MARK.len()..].to_vec()),
-            false => (start, bytes),
-        };
-        let broken = |at: usize, what: &str| {
-            let message = format!(
-                "{what}: either the file is broken, or this partition begins or ends at a line break \
-                 inside of quotes; then take larger partitions"
-            );
-            error(ErrorKind::Other, url, Some(start + at as u64), message)
-        };
-        match wrong_quote(&bytes) {
-            Some(Quote::Open(at)) => return Err(broken(at, "this quote is not closed")),
-            Some(Quote::Early(at)) => return Err(broken(at, "text stands behind a closing quote")),
-            None => {}
+        let mut first = start;
+        if start == 0 && bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
+            first = BYTE_ORDER_MARK.len() as u64;
         }
-        let header = header.map(|header| {
-            let mut names = StringRecord::new();
-            let read = reader(header.as_bytes().to_vec()).read_record(&mut names);
-            let broken = |failed: csv::Error| {
-                error(ErrorKind::Other, url, Some(0), format!("the header: {failed}"))
-            };
-            read.map(|_| names).map_err(broken)
-        });
-        let header = header.transpose()?;
-        Ok(Self { url: url.to_owned(), start, reader: reader(bytes), header, row: PhantomData })
+        let header = header.map(|header| names(url, header)).transpose()?;
+        let source = match lines::is_plain(&bytes) {
+            true => Source::Lines { bytes, at: 0 },
+            false => of_any(url, first, bytes)?,
+        };
+        let (url, record) = (url.to_owned(), StringRecord::new());
+        Ok(Self { url, start: first, header, source, choice: None, record })
     }
 
-    fn row(&self, record: ByteRecord) -> Result<T, Error> {
-        let offset = self.start + record.position().map_or(0, csv::Position::byte);
-        let wrong = |message: String| error(ErrorKind::Other, &self.url, Some(offset), message);
-        if let Some(header) = &self.header
-            && header.len() != record.len()
-        {
-            let (has, names) = (record.len(), header.len());
-            return Err(wrong(format!("a row of {has} fields, but the header has {names}")));
+    /// The next row; `None` at the end. It may borrow its texts, as `&str`.
+    ///
+    /// # Errors
+    /// A row that is none, with its place; the next one can be read.
+    pub fn next<'a, T: Deserialize<'a>>(&'a mut self) -> Option<Result<T, Error>> {
+        // A type is asked once. Functions that are one and the same answer the same.
+        let asked = wanted::fields::<T> as fn() -> _;
+        if self.choice.as_ref().is_none_or(|choice| choice.asked != asked as usize) {
+            self.choice = Some(Choice::new(asked, self.header.as_ref()));
         }
-        let record = StringRecord::from_byte_record(record).map_err(|failed| {
-            wrong(format!("{} is not UTF-8", self.name(failed.utf8_error().field() as u64)))
+        match self.advance() {
+            Ok(offset) => Some(self.row(offset?)),
+            Err(failed) => Some(Err(failed)),
+        }
+    }
+
+    /// Goes to the next record; says where that begins, or that there is none.
+    fn advance(&mut self) -> Result<Option<u64>, Error> {
+        let Self { url, start, header, source, choice, record } = self;
+        let columns = choice.as_ref().and_then(|choice| choice.columns.as_deref());
+        record.clear();
+        let (offset, fields) = match source {
+            Source::Lines { bytes, at } => {
+                let Some((begin, end)) = next_line(bytes, at) else { return Ok(None) };
+                (*start + begin as u64, split(&bytes[begin..end], columns, record))
+            }
+            Source::Reader(reader, bytes) => {
+                // Bytes in memory cannot fail to be read.
+                let read = reader.read_byte_record(bytes);
+                let failed = |failed: csv::Error| {
+                    error(ErrorKind::Other, url, Some(*start), failed.to_string())
+                };
+                if !read.map_err(failed)? {
+                    return Ok(None);
+                }
+                let offset = *start + bytes.position().map_or(0, csv::Position::byte);
+                (offset, choose(bytes, columns, record).map(|()| bytes.len()))
+            }
+        };
+        let fields = fields.map_err(|field| {
+            let what = format!("{} is not UTF-8", name(header.as_ref(), field as u64));
+            error(ErrorKind::Other, url, Some(offset), what)
         })?;
-        record.deserialize(self.header.as_ref()).map_err(|failed| match failed.kind() {
+        match header {
+            Some(header) if header.len() != fields => {
+                let what = format!("a row of {fields} fields, but the header has {}", header.len());
+                Err(error(ErrorKind::Other, url, Some(offset), what))
+            }
+            Some(_) | None => Ok(Some(offset)),
+        }
+    }
+
+    /// The record as what is wanted.
+    fn row<'a, T: Deserialize<'a>>(&'a self, offset: u64) -> Result<T, Error> {
+        let header = self.choice.as_ref().and_then(|choice| choice.header.as_ref());
+        let wrong = |message: String| error(ErrorKind::Other, &self.url, Some(offset), message);
+        self.record.deserialize(header).map_err(|failed| match failed.kind() {
             csv::ErrorKind::Deserialize { err, .. } => match err.field() {
-                Some(field) => wrong(format!("{}: {}", self.name(field), err.kind())),
+                Some(field) => wrong(format!("{}: {}", name(header, field), err.kind())),
                 None => wrong(err.kind().to_string()),
             },
             _ => wrong(failed.to_string()),
         })
     }
+}
 
-    fn name(&self, field: u64) -> String {
-        let name = usize::try_from(field).ok().and_then(|field| self.header.as_ref()?.get(field));
-        name.map_or_else(|| format!("field {}", field + 1), |name| format!("`{name}`"))
+/// The names in a header.
+fn names(url: &str, header: &str) -> Result<StringRecord, Error> {
+    let mut names = StringRecord::new();
+    let read = reader(header.as_bytes().to_vec()).read_record(&mut names);
+    let broken =
+        |failed: csv::Error| error(ErrorKind::Other, url, Some(0), format!("the header: {failed}"));
+    read.map(|_| names).map_err(broken)
+}
+
+/// Rows that may have quotes, if those are as they should be.
+fn of_any(url: &str, start: u64, bytes: Vec<u8>) -> Result<Source, Error> {
+    let broken = |at: usize, what: &str| {
+        let message = format!(
+            "{what}: either the file is broken, or this partition begins or ends at a line break \
+             inside of quotes; then take larger partitions"
+        );
+        error(ErrorKind::Other, url, Some(start + at as u64), message)
+    };
+    match wrong_quote(&bytes) {
+        Some(Quote::Open(at)) => Err(broken(at, "this quote is not closed")),
+        Some(Quote::Early(at)) => Err(broken(at, "text stands behind a closing quote")),
+        None => Ok(Source::Reader(Box::new(reader(bytes)), ByteRecord::new())),
+    }
+}
+
+impl Choice {
+    fn new(asked: fn() -> Option<Fields>, header: Option<&StringRecord>) -> Self {
+        let number = asked as usize;
+        let (Some(names), Some(wanted)) = (header, asked()) else {
+            return Self { asked: number, columns: None, header: header.cloned() };
+        };
+        let columns = names.iter().enumerate().filter(|(_, name)| wanted.contains(name));
+        let (columns, header) = columns.unzip::<_, _, Vec<_>, Vec<_>>();
+        Self { asked: number, columns: Some(columns), header: Some(header.into()) }
+    }
+}
+
+/// What a column is called in an error.
+fn name(header: Option<&StringRecord>, field: u64) -> String {
+    let name = usize::try_from(field).ok().and_then(|field| header?.get(field));
+    name.map_or_else(|| format!("field {}", field + 1), |name| format!("`{name}`"))
+}
+
+/// Where the next line begins and ends that is not empty.
+fn next_line(bytes: &[u8], at: &mut usize) -> Option<(usize, usize)> {
+    while *at < bytes.len() {
+        let begin = *at;
+        let (end, next) = lines::line_end(bytes, begin);
+        *at = next;
+        if end > begin {
+            return Some((begin, end));
+        }
+    }
+    None
+}
+
+/// Takes the wanted fields of a line and says how many it has, or which one is no text.
+fn split(
+    line: &[u8],
+    columns: Option<&[usize]>,
+    record: &mut StringRecord,
+) -> Result<usize, usize> {
+    let mut push = |number: usize, field: &[u8]| {
+        let text = std::str::from_utf8(field).map_err(|_| number)?;
+        record.push_field(text);
+        Ok(())
+    };
+    let Some(columns) = columns else {
+        let fields = line.split(|byte| *byte == b',').enumerate();
+        fields.clone().try_for_each(|(number, field)| push(number, field))?;
+        return Ok(fields.count());
+    };
+    let mut wanted = columns.iter().copied();
+    let mut next = wanted.next();
+    let (mut number, mut begin) = (0, 0);
+    let mut pushed = Ok(());
+    let commas = lines::commas(line, |comma| {
+        if next == Some(number) {
+            pushed = pushed.and_then(|()| push(number, &line[begin..comma]));
+            next = wanted.next();
+        }
+        (number, begin) = (number + 1, comma + 1);
+        next.is_some()
+    });
+    if next == Some(commas) {
+        pushed = pushed.and_then(|()| push(commas, &line[begin..]));
+    }
+    pushed.map(|()| commas + 1)
+}
+
+/// Takes the wanted fields of a record, or says which one is no text.
+fn choose(
+    bytes: &ByteRecord,
+    columns: Option<&[usize]>,
+    record: &mut StringRecord,
+) -> Result<(), usize> {
+    let mut wanted = columns.map(|columns| columns.iter().copied().peekable());
+    for (number, field) in bytes.iter().enumerate() {
+        let is_wanted =
+            |columns: &mut std::iter::Peekable<_>| columns.next_if_eq(&number).is_some();
+        if wanted.as_mut().is_none_or(is_wanted) {
+            record.push_field(std::str::from_utf8(field).map_err(|_| number)?);
+        }
+    }
+    Ok(())
+}
+
+/// A number, or whatever else can be read from a text, that may be missing: nothing, or `NA` as R writes it.
+/// Of a plain `Option`, only nothing is missing, and `NA` is an error.
+///
+/// ```
+/// # use grid_sdk::{partitions, store};
+/// #[derive(serde::Deserialize)]
+/// struct Flight {
+///     #[serde(deserialize_with = "partitions::optional")]
+///     delay: Option<f64>,
+/// }
+///
+/// store::put("memory://optional/in.csv", "delay\n2\nNA\n").unwrap();
+/// let part = partitions::read_csv("memory://optional/in.csv", 16 << 20).unwrap().remove(0);
+/// let delays = part.rows::<Flight>().unwrap().map(|flight| flight.unwrap().delay);
+/// assert_eq!(delays.collect::<Vec<_>>(), [Some(2.0), None]);
+/// ```
+///
+/// # Errors
+/// A text that is neither.
+pub fn optional<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: FromStr<Err: Display>,
+    D: Deserializer<'de>,
+{
+    match <&str>::deserialize(deserializer)? {
+        "" | "NA" => Ok(None),
+        text => match text.parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(failed) => Err(serde::de::Error::custom(format_args!("`{text}`: {failed}"))),
+        },
+    }
+}
+
+impl<T: DeserializeOwned> Rows<T> {
+    pub(super) fn new(records: Records) -> Self {
+        Self { records, row: PhantomData }
     }
 }
 
@@ -157,14 +368,6 @@ impl<T: DeserializeOwned> Iterator for Rows<T> {
     type Item = Result<T, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut record = ByteRecord::new();
-        match self.reader.read_byte_record(&mut record) {
-            Ok(true) => Some(self.row(record)),
-            Ok(false) => None,
-            // Bytes in memory cannot fail to be read.
-            Err(failed) => {
-                Some(Err(error(ErrorKind::Other, &self.url, Some(self.start), failed.to_string())))
-            }
-        }
+        self.records.next::<T>()
     }
 }

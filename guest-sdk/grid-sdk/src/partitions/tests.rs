@@ -189,3 +189,102 @@ fn partitions_are_bounded() {
     assert_eq!(read_lines(url, 1).unwrap_err().kind, ErrorKind::OverLimit);
     assert_eq!(read_lines(url, 2).unwrap().len(), 500_001);
 }
+
+/// The first row of a file as some type, or the error.
+fn first<T: serde::de::DeserializeOwned>(url: &str) -> Result<T, String> {
+    let part = read_csv(url, 1 << 20).unwrap().remove(0);
+    part.rows::<T>().unwrap().next().unwrap().map_err(|error| error.message)
+}
+
+#[test]
+fn a_type_gets_the_columns_that_it_knows() {
+    #[derive(Deserialize, PartialEq, Debug)]
+    struct Few {
+        #[serde(rename = "c")]
+        third: u8,
+        #[serde(alias = "first")]
+        a: String,
+        #[serde(default)]
+        other: u8,
+    }
+    #[derive(Deserialize, Debug)]
+    #[serde(deny_unknown_fields)]
+    struct Strict {
+        #[expect(dead_code, reason = "it is refused before")]
+        a: String,
+    }
+    #[derive(Deserialize, Debug)]
+    struct All {
+        #[serde(flatten)]
+        all: std::collections::BTreeMap<String, serde_json::Value>,
+    }
+    #[derive(Deserialize, PartialEq, Debug)]
+    struct Within(Few);
+    let url = "memory://known/x.csv";
+    // As lines, and with a quote somewhere.
+    for last in ["z", "\"z\""] {
+        store::put(url, format!("a,b,c,d\nx,y,7,{last}\n")).unwrap();
+        let few = Few { third: 7, a: "x".to_owned(), other: 0 };
+        assert_eq!(first::<Within>(url).unwrap().0, few);
+        assert_eq!(first::<Few>(url).unwrap(), few);
+        assert!(first::<Strict>(url).unwrap_err().contains("unknown field `b`"));
+        assert_eq!(first::<All>(url).unwrap().all.len(), 4);
+        let map = first::<std::collections::BTreeMap<String, String>>(url).unwrap();
+        assert_eq!(map["d"], "z");
+        let tuple = first::<(String, String, u8, String)>(url).unwrap();
+        assert_eq!((tuple.2, tuple.3.as_str()), (7, "z"));
+        store::put(url, format!("first,b,c,d\nx,y,300,{last}\n")).unwrap();
+        assert!(first::<Few>(url).unwrap_err().starts_with("`c`: "));
+        store::put(url, format!("a,c,c,d\nx,1,2,{last}\n")).unwrap();
+        assert_eq!(first::<Few>(url).unwrap_err(), "duplicate field `c`");
+        store::put(url, format!("a,b,c,d\nx,y,7,{last},\n")).unwrap();
+        assert_eq!(first::<Few>(url).unwrap_err(), "a row of 5 fields, but the header has 4");
+        // What nobody wants may be anything.
+        let text = [b"a,b,c,d\nx,\xff,7,", last.as_bytes(), b"\n"].concat();
+        store::put(url, text).unwrap();
+        assert_eq!(first::<Few>(url).unwrap(), few);
+        assert_eq!(first::<(String, String, u8, String)>(url).unwrap_err(), "`b` is not UTF-8");
+    }
+}
+
+#[test]
+fn rows_are_lent_to_one_type_or_another() {
+    #[derive(Deserialize, PartialEq, Debug)]
+    struct Lent<'a> {
+        name: &'a str,
+    }
+    #[derive(Deserialize, PartialEq, Debug)]
+    struct Number {
+        #[serde(deserialize_with = "optional")]
+        number: Option<u8>,
+    }
+    let url = "memory://lent-rows/x.csv";
+    store::put(url, "name,number\na,1\nb,NA\nc,\nd,x\ne,5").unwrap();
+    let part = read_csv(url, 1 << 20).unwrap().remove(0);
+    let mut records = part.records().unwrap();
+    assert_eq!(records.next::<Lent>().unwrap().unwrap(), Lent { name: "a" });
+    assert_eq!(records.next::<Number>().unwrap().unwrap(), Number { number: None });
+    assert_eq!(records.next::<Number>().unwrap().unwrap(), Number { number: None });
+    let wrong = records.next::<Number>().unwrap().unwrap_err();
+    assert_eq!(wrong.offset, Some(24));
+    assert!(wrong.message.contains("`x`: invalid digit"), "{wrong}");
+    assert_eq!(records.next::<Lent>().unwrap().unwrap(), Lent { name: "e" });
+    assert!(records.next::<Lent>().is_none());
+}
+
+#[test]
+fn blocks_larger_than_what_is_read_at_once_have_each_row_once() {
+    let url = "memory://large-blocks/x.csv";
+    let mut text = "name,number\n".to_owned();
+    let lengths: Vec<_> = (0..600_u32).map(|row| (row * 7_919 % 40_000) as usize).collect();
+    for (row, length) in lengths.iter().enumerate() {
+        text += &format!("{}{row},{row}\n", "x".repeat(*length));
+    }
+    let size = text.len() as u64;
+    assert!(size > 10 << 20);
+    store::put(url, text).unwrap();
+    for block_bytes in [size, size / 2, (5 << 20) + 1, 4 << 20, 100_001] {
+        let read = rows(url, block_bytes).into_iter().map(|row| row.number);
+        assert!(read.eq((0..600).map(|row| Some(f64::from(row)))), "{block_bytes}");
+    }
+}

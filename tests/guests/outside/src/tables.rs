@@ -1,5 +1,7 @@
 //! Tables that are written by parts, and what is made of their partitions.
 
+use std::collections::BTreeMap;
+
 use grid_sdk::partitions::{self, Manifest, Output, Part, Partition};
 use grid_sdk::{context, task};
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,43 @@ pub fn all_three(a: (u64, f64), b: (u64, f64), c: (u64, f64)) -> (u64, f64) {
 #[task]
 pub fn joined(a: String, b: String) -> String {
     format!("({a}{b})")
+}
+
+/// What is known of the late flights of a carrier: how many, their delays together, the longest.
+pub type Late = BTreeMap<String, (u64, f64, f64)>;
+
+/// A row of which little is wanted.
+#[derive(Deserialize)]
+struct Departure<'a> {
+    carrier: &'a str,
+    #[serde(deserialize_with = "partitions::optional")]
+    dep_delay: Option<f64>,
+}
+
+/// The flights by carrier that are delayed by more minutes.
+#[task(reads = ["s3://", "file://", "memory://"], pure = false)]
+pub fn late_by_carrier(part: Partition, minutes: f64) -> Result<Late, String> {
+    let mut found = Late::new();
+    let mut records = part.records().map_err(told)?;
+    while let Some(row) = records.next::<Departure>() {
+        let row = row.map_err(told)?;
+        let Some(delay) = row.dep_delay.filter(|delay| *delay > minutes) else { continue };
+        match found.get_mut(row.carrier) {
+            Some(late) => *late = (late.0 + 1, late.1 + delay, late.2.max(delay)),
+            None => drop(found.insert(row.carrier.to_owned(), (1, delay, delay))),
+        }
+    }
+    Ok(found)
+}
+
+/// Two of them together.
+#[task]
+pub fn both_late(mut a: Late, b: Late) -> Late {
+    for (carrier, (count, sum, max)) in b {
+        let late = a.entry(carrier).or_insert((0, 0.0, f64::NEG_INFINITY));
+        *late = (late.0 + count, late.1 + sum, late.2.max(max));
+    }
+    a
 }
 
 /// Begins a table, and fails for once when that is done, if it shall.

@@ -162,9 +162,9 @@ fn parts_that_are_not_what_was_written_are_told() {
         output.finish(parts).unwrap_err()
     };
     assert!(failed(&[&parts[0], &parts[0]]).message.contains("twice"));
-    let missing = Part { number: 9, url: part_url(url, 9), ..parts[0].clone() };
+    let missing = Part { number: 9, url: part_url(url, 9, Form::Csv), ..parts[0].clone() };
     let missing = failed(&[&parts[0], &missing]);
-    assert_eq!((missing.kind, missing.url), (ErrorKind::NotFound, part_url(url, 9)));
+    assert_eq!((missing.kind, missing.url), (ErrorKind::NotFound, part_url(url, 9, Form::Csv)));
     let other = Part { bytes: 5, ..parts[0].clone() };
     assert_eq!(failed(&[&other]).kind, ErrorKind::Changed);
     let outside = Part { url: "memory://parts/else.csv".to_owned(), ..parts[0].clone() };
