@@ -52,6 +52,29 @@ pub(crate) fn measure() -> anyhow::Result<Dask> {
     Ok(*MEASURED.get_or_init(|| measured))
 }
 
+/// What Dask DataFrame made of a CSV.
+pub(crate) struct CsvScan {
+    /// As `read_csv(path)` reads it: all columns.
+    pub(crate) default_s: f64,
+    /// With the columns that are wanted, in blocks of the best size.
+    pub(crate) best_s: f64,
+    pub(crate) late: outside::tables::Late,
+}
+
+/// Has it scan a CSV for late flights.
+pub(crate) fn scan_csv(path: &Path, late_minutes: f64) -> anyhow::Result<CsvScan> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("dask_csv.py");
+    let output =
+        Command::new(python()?).arg(script).arg(path).arg(late_minutes.to_string()).output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the peer failed: {errors}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let said: Value = serde_json::from_str(text.lines().last().context("the peer said nothing")?)?;
+    let figure = |name: &str| said[name].as_f64().with_context(|| format!("no {name}"));
+    let late = serde_json::from_value(said["late"].clone())?;
+    Ok(CsvScan { default_s: figure("default_s")?, best_s: figure("best_s")?, late })
+}
+
 fn python() -> anyhow::Result<PathBuf> {
     if let Some(python) = std::env::var_os("GRID_BENCH_PYTHON") {
         return Ok(python.into());
@@ -63,9 +86,10 @@ fn python() -> anyhow::Result<PathBuf> {
         let made = Command::new("python3").args(["-m", "venv"]).arg(&home).status()?;
         ensure!(made.success(), "cannot make a Python environment");
     }
-    let has = Command::new(&python).args(["-c", "import distributed, numpy"]).output()?;
+    let has =
+        Command::new(&python).args(["-c", "import distributed, numpy, dask.dataframe"]).output()?;
     if !has.status.success() {
-        let pip = ["-m", "pip", "install", "-q", "dask[distributed]==2026.8.0", "numpy"];
+        let pip = ["-m", "pip", "install", "-q", "dask[distributed,dataframe]==2026.8.0", "numpy"];
         let installed = Command::new(&python).args(pip).status()?;
         ensure!(installed.success(), "cannot install Dask");
     }

@@ -44,10 +44,21 @@ impl Grid {
         workers: usize,
         slots: usize,
     ) -> anyhow::Result<Self> {
+        Self::up_with(home, workers, slots, &[])
+    }
+
+    /// With other arguments besides.
+    pub(crate) fn up_with(
+        home: std::rc::Rc<tempfile::TempDir>,
+        workers: usize,
+        slots: usize,
+        args: &[&str],
+    ) -> anyhow::Result<Self> {
         let mut process = Command::new(binary())
             .args(["up", "--json", "--listen=127.0.0.1:0"])
             .arg(format!("--workers={workers}"))
             .arg(format!("--slots={slots}"))
+            .args(args)
             .env("GRID_IDENTITY", home.path().join("identity"))
             .env("GRID_STATE", home.path().join("state"))
             .env("GRID_CACHE", home.path().join("native"))

@@ -4,6 +4,7 @@
 
 mod calls;
 mod crowds;
+mod csv;
 mod dask;
 mod data;
 mod graphs;
@@ -27,7 +28,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 struct Bench {
     /// Which: sandbox, kernels, machine, crowds, placement, calls, latency, graphs, neighbour, start, memory,
-    /// traps, spill, data. All if none is named.
+    /// traps, spill, data, csv. All if none is named.
     names: Vec<String>,
     /// Leave the peers out.
     #[arg(long)]
@@ -83,6 +84,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("data") {
         runtime.block_on(data::run(peer))?;
+    }
+    if wanted("csv") {
+        runtime.block_on(csv::run(peer))?;
     }
     if wanted("spill") {
         spill::run()?;
