@@ -302,7 +302,7 @@ impl Partition {
     }
 
     /// Its rows, by the names in the header. A partition of [`read_lines`] has no header: there a row is a
-    /// tuple or a list. It is held in memory as a whole.
+    /// tuple or a list. A mebibyte is in memory at a time, or all that is left once there are quotes.
     ///
     /// # Errors
     /// As [`Self::lines`], or quotes are broken: one that nothing closes, as where a line break inside of
@@ -336,7 +336,6 @@ impl Partition {
     /// # Errors
     /// As there.
     pub fn records(&self) -> Result<Records, Error> {
-        let (start, bytes) = self.lines()?.take_all()?;
-        Records::new(&self.url, start, bytes, self.header.as_deref())
+        Records::new(&self.url, self.lines()?, self.header.as_deref())
     }
 }

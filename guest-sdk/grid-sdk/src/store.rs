@@ -39,6 +39,7 @@
 
 mod glob;
 mod lines;
+mod pieces;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,8 @@ use std::io;
 use std::ops::Range;
 
 pub use lines::{Lines, blocks};
+#[cfg(feature = "csv")]
+pub(crate) use pieces::Pieces;
 pub use reader::Reader;
 pub use writer::Writer;
 

@@ -10,12 +10,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
 use super::{BYTE_ORDER_MARK, error};
-use crate::store::{Error, ErrorKind};
+use crate::store::{Error, ErrorKind, Lines, Pieces};
 
 mod lines;
+mod row;
 mod wanted;
 
-use wanted::Fields;
+use wanted::Wanted;
 
 /// The rows of a partition. After a row that cannot be read, the next one can.
 pub struct Rows<T> {
@@ -28,20 +29,20 @@ pub struct Rows<T> {
 /// A struct gets the columns that it has fields for, and of the others nothing is looked at but their number.
 pub struct Records {
     url: String,
-    /// Where the first row begins in the file.
-    start: u64,
     header: Option<StringRecord>,
+    /// What is not read yet.
+    pieces: Pieces,
     source: Source,
     choice: Option<Choice>,
     record: StringRecord,
 }
 
-/// What the rows come from.
+/// What the rows come from that are in memory; `start` is where those begin in the file.
 enum Source {
     /// No quotes: a row is a line.
-    Lines { bytes: Vec<u8>, at: usize },
+    Lines { start: u64, bytes: Vec<u8>, at: usize },
     /// Whatever CSV may have.
-    Reader(Box<csv::Reader<Cursor<Vec<u8>>>>, ByteRecord),
+    Reader { start: u64, reader: Box<csv::Reader<Cursor<Vec<u8>>>>, bytes: ByteRecord },
 }
 
 /// What is wanted of each row.
@@ -52,6 +53,8 @@ struct Choice {
     columns: Option<Vec<usize>>,
     /// The names of those.
     header: Option<StringRecord>,
+    /// Fields are what [`row`] knows.
+    simple: bool,
 }
 
 impl<T> std::fmt::Debug for Rows<T> {
@@ -132,24 +135,34 @@ fn wrong_quote(text: &[u8]) -> Option<Quote> {
 }
 
 impl Records {
-    pub(super) fn new(
-        url: &str,
-        start: u64,
-        mut bytes: Vec<u8>,
-        header: Option<&str>,
-    ) -> Result<Self, Error> {
-        let mut first = start;
+    pub(super) fn new(url: &str, lines: Lines, header: Option<&str>) -> Result<Self, Error> {
+        let header = header.map(|header| names(url, header)).transpose()?;
+        let source = Source::Lines { start: 0, bytes: Vec::new(), at: 0 };
+        let (url, record, pieces) = (url.to_owned(), StringRecord::new(), lines.into_pieces());
+        let mut records = Self { url, header, pieces, source, choice: None, record };
+        records.refill()?;
+        Ok(records)
+    }
+
+    /// Goes to the next lines; false if there are none. With a quote among them, all that are left are read:
+    /// a row may have several lines.
+    fn refill(&mut self) -> Result<bool, Error> {
+        self.source = Source::Lines { start: 0, bytes: Vec::new(), at: 0 };
+        let Some((mut start, mut bytes)) = self.pieces.next()? else { return Ok(false) };
         if start == 0 && bytes.starts_with(BYTE_ORDER_MARK) {
             bytes.drain(..BYTE_ORDER_MARK.len());
-            first = BYTE_ORDER_MARK.len() as u64;
+            start = BYTE_ORDER_MARK.len() as u64;
         }
-        let header = header.map(|header| names(url, header)).transpose()?;
-        let source = match lines::is_plain(&bytes) {
-            true => Source::Lines { bytes, at: 0 },
-            false => of_any(url, first, bytes)?,
+        self.source = match lines::is_plain(&bytes) {
+            true => Source::Lines { start, bytes, at: 0 },
+            false => {
+                while let Some((_, more)) = self.pieces.next()? {
+                    bytes.extend_from_slice(&more);
+                }
+                of_any(&self.url, start, bytes)?
+            }
         };
-        let (url, record) = (url.to_owned(), StringRecord::new());
-        Ok(Self { url, start: first, header, source, choice: None, record })
+        Ok(true)
     }
 
     /// The next row; `None` at the end. It may borrow its texts, as `&str`.
@@ -158,7 +171,7 @@ impl Records {
     /// A row that is none, with its place; the next one can be read.
     pub fn next<'a, T: Deserialize<'a>>(&'a mut self) -> Option<Result<T, Error>> {
         // A type is asked once. Functions that are one and the same answer the same.
-        let asked = wanted::fields::<T> as fn() -> _;
+        let asked = wanted::of::<T> as fn() -> _;
         if self.choice.as_ref().is_none_or(|choice| choice.asked != asked as usize) {
             self.choice = Some(Choice::new(asked, self.header.as_ref()));
         }
@@ -170,15 +183,27 @@ impl Records {
 
     /// Goes to the next record; says where that begins, or that there is none.
     fn advance(&mut self) -> Result<Option<u64>, Error> {
-        let Self { url, start, header, source, choice, record } = self;
+        loop {
+            if let Some(offset) = self.advance_here()? {
+                return Ok(Some(offset));
+            }
+            if !self.refill()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The same, of what is in memory.
+    fn advance_here(&mut self) -> Result<Option<u64>, Error> {
+        let Self { url, header, source, choice, record, .. } = self;
         let columns = choice.as_ref().and_then(|choice| choice.columns.as_deref());
         record.clear();
         let (offset, fields) = match source {
-            Source::Lines { bytes, at } => {
+            Source::Lines { start, bytes, at } => {
                 let Some((begin, end)) = next_line(bytes, at) else { return Ok(None) };
                 (*start + begin as u64, split(&bytes[begin..end], columns, record))
             }
-            Source::Reader(reader, bytes) => {
+            Source::Reader { start, reader, bytes } => {
                 // Bytes in memory cannot fail to be read.
                 let read = reader.read_byte_record(bytes);
                 let failed = |failed: csv::Error| {
@@ -208,6 +233,12 @@ impl Records {
     fn row<'a, T: Deserialize<'a>>(&'a self, offset: u64) -> Result<T, Error> {
         let header = self.choice.as_ref().and_then(|choice| choice.header.as_ref());
         let wrong = |message: String| error(ErrorKind::Other, &self.url, Some(offset), message);
+        if let (Some(Choice { simple: true, .. }), Some(names)) = (&self.choice, header) {
+            return row::of(names, &self.record).map_err(|failed| match failed.field {
+                Some(field) => wrong(format!("{}: {}", name(header, field as u64), failed.message)),
+                None => wrong(failed.message),
+            });
+        }
         self.record.deserialize(header).map_err(|failed| match failed.kind() {
             csv::ErrorKind::Deserialize { err, .. } => match err.field() {
                 Some(field) => wrong(format!("{}: {}", name(header, field), err.kind())),
@@ -239,19 +270,27 @@ fn of_any(url: &str, start: u64, bytes: Vec<u8>) -> Result<Source, Error> {
     match wrong_quote(&bytes) {
         Some(Quote::Open(at)) => Err(broken(at, "this quote is not closed")),
         Some(Quote::Early(at)) => Err(broken(at, "text stands behind a closing quote")),
-        None => Ok(Source::Reader(Box::new(reader(bytes)), ByteRecord::new())),
+        None => {
+            let reader = Box::new(reader(bytes));
+            Ok(Source::Reader { start, reader, bytes: ByteRecord::new() })
+        }
     }
 }
 
 impl Choice {
-    fn new(asked: fn() -> Option<Fields>, header: Option<&StringRecord>) -> Self {
+    fn new(asked: fn() -> Wanted, header: Option<&StringRecord>) -> Self {
         let number = asked as usize;
-        let (Some(names), Some(wanted)) = (header, asked()) else {
-            return Self { asked: number, columns: None, header: header.cloned() };
+        let (simple, wanted) = match asked() {
+            Wanted::All => (false, None),
+            Wanted::Fields(wanted) => (false, Some(wanted)),
+            Wanted::Simple(wanted) => (true, Some(wanted)),
+        };
+        let (Some(names), Some(wanted)) = (header, wanted) else {
+            return Self { asked: number, columns: None, header: header.cloned(), simple: false };
         };
         let columns = names.iter().enumerate().filter(|(_, name)| wanted.contains(name));
         let (columns, header) = columns.unzip::<_, _, Vec<_>, Vec<_>>();
-        Self { asked: number, columns: Some(columns), header: Some(header.into()) }
+        Self { asked: number, columns: Some(columns), header: Some(header.into()), simple }
     }
 }
 

@@ -288,3 +288,54 @@ fn blocks_larger_than_what_is_read_at_once_have_each_row_once() {
         assert!(read.eq((0..600).map(|row| Some(f64::from(row)))), "{block_bytes}");
     }
 }
+
+#[test]
+fn fields_are_read_as_csv_reads_them() {
+    #[derive(Deserialize, PartialEq, Debug)]
+    enum Kind {
+        Cargo,
+    }
+    #[derive(Deserialize, PartialEq, Debug)]
+    struct Code(String);
+    #[derive(Deserialize, PartialEq, Debug)]
+    struct Simple {
+        code: Code,
+        hex: u16,
+        yes: bool,
+        small: Option<f32>,
+    }
+    // Of which one field is not simple: it is made by another.
+    #[derive(Deserialize, PartialEq, Debug)]
+    struct WithKind {
+        code: Code,
+        hex: i64,
+        yes: bool,
+        small: Option<f32>,
+        kind: Kind,
+        letter: char,
+    }
+    // A field that takes what is left.
+    #[derive(Deserialize, PartialEq, Debug)]
+    struct WithList {
+        code: String,
+        yes: Vec<bool>,
+    }
+    let url = "memory://fields/x.csv";
+    store::put(url, "code,hex,yes,small,kind,letter\n7,0x1f,true,,Cargo,ü\n").unwrap();
+    let code = || Code("7".to_owned());
+    let simple = Simple { code: code(), hex: 31, yes: true, small: None };
+    assert_eq!(first::<Simple>(url).unwrap(), simple);
+    let kind = first::<WithKind>(url).unwrap();
+    assert_eq!((kind.code, kind.hex, kind.kind, kind.letter), (code(), 31, Kind::Cargo, 'ü'));
+    store::put(url, "code,hex,yes\n7,0x1f,true\n").unwrap();
+    let list = first::<WithList>(url).unwrap();
+    assert_eq!(list, WithList { code: "7".to_owned(), yes: vec![true] });
+    for (row, message) in [
+        ("7,0xfffff,true,1,a,b", "`hex`: number too large to fit in target type"),
+        ("7,1,TRUE,1,a,b", "`yes`: provided string was not `true` or `false`"),
+        ("7,1,true,x,a,b", "`small`: invalid float literal"),
+    ] {
+        store::put(url, format!("code,hex,yes,small,kind,letter\n{row}\n")).unwrap();
+        assert_eq!(first::<Simple>(url).unwrap_err(), message);
+    }
+}

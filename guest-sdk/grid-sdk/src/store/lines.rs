@@ -2,11 +2,9 @@
 
 use std::ops::Range;
 
+use super::pieces::Pieces;
 use super::reader::Reader;
-use super::{CHUNK_BYTES, Error, Object};
-
-/// What is read at a time to find the end of a line at an edge of a block.
-const EDGE_BYTES: u64 = 16 << 10;
+use super::{Error, Object};
 
 /// Cuts an object of this size into blocks, all but the last of `block_bytes` bytes. A block of no bytes
 /// is one of one byte.
@@ -44,19 +42,23 @@ impl Lines {
     ///
     /// # Errors
     /// See [`super::ErrorKind`].
-    pub fn read_to_end(self) -> Result<Vec<u8>, Error> {
-        Ok(self.take_all()?.1)
+    pub fn read_to_end(mut self) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        if self.begun {
+            while self.read_line(&mut bytes)? {}
+            return Ok(bytes);
+        }
+        let mut pieces = self.into_pieces();
+        bytes.reserve_exact(pieces.bytes_hint());
+        while let Some((_, piece)) = pieces.next()? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
     }
 
-    /// Where the first line begins, and the bytes of all.
-    pub(crate) fn take_all(mut self) -> Result<(u64, Vec<u8>), Error> {
-        if !self.begun {
-            return take_block(self.reader.object(), self.block);
-        }
-        let start = self.reader.position();
-        let mut bytes = Vec::new();
-        while self.read_line(&mut bytes)? {}
-        Ok((start, bytes))
+    /// The same lines in large pieces, if nobody has begun to read them.
+    pub(crate) fn into_pieces(self) -> Pieces {
+        Pieces::new(self.reader.into_object(), self.block)
     }
 
     /// Adds the next line; false at the end.
@@ -99,47 +101,6 @@ impl Lines {
             }
         }
     }
-}
-
-/// The same of a block that nobody has begun to read, in large pieces that are not copied line by line.
-fn take_block(object: &Object, block: Range<u64>) -> Result<(u64, Vec<u8>), Error> {
-    let end = block.end.min(object.size());
-    // The first line begins behind an end of line, which may lie one byte before the block.
-    let mut start = block.start;
-    if let Some(before) = start.checked_sub(1) {
-        start = before;
-        while start < end {
-            let piece = object.read_once(start, EDGE_BYTES)?;
-            let line_end = end_of_line(&piece);
-            start += line_end.unwrap_or(piece.len()) as u64;
-            if line_end.is_some() || piece.is_empty() {
-                break;
-            }
-        }
-    }
-    if start >= end {
-        return Ok((start, Vec::new()));
-    }
-    let room = usize::try_from(end - start + EDGE_BYTES).unwrap_or(0);
-    let mut bytes = Vec::with_capacity(room);
-    let mut at = start;
-    while at < end || bytes.last() != Some(&b'\n') {
-        // Behind the block only the rest of a line is wanted.
-        let in_block = end.saturating_sub(at).min(CHUNK_BYTES);
-        let piece = object.read_once(at, if in_block > 0 { in_block } else { EDGE_BYTES })?;
-        if piece.is_empty() {
-            break;
-        }
-        at += piece.len() as u64;
-        let rest = if in_block > 0 { None } else { end_of_line(&piece) };
-        bytes.extend_from_slice(&piece[..rest.unwrap_or(piece.len())]);
-    }
-    Ok((start, bytes))
-}
-
-/// How long the first line is, if it ends here.
-fn end_of_line(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|&byte| byte == b'\n').map(|end| end + 1)
 }
 
 impl Iterator for Lines {

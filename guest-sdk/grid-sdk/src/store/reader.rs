@@ -36,6 +36,10 @@ impl Reader {
         &self.object
     }
 
+    pub(super) fn into_object(self) -> Object {
+        self.object
+    }
+
     pub(super) fn position(&self) -> u64 {
         self.position
     }
