@@ -38,7 +38,7 @@ impl Description {
         Ok(Self::of(delays))
     }
 
-    fn of(mut numbers: Vec<f64>) -> Self {
+    pub(crate) fn of(mut numbers: Vec<f64>) -> Self {
         if numbers.is_empty() {
             return Self { count: 0, mean: None, std: None, quartiles: None };
         }

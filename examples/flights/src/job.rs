@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::block::{Block, Lines};
 use crate::columns::{Columns, open};
 use crate::parts;
-use crate::summary::{Carrier, Summary};
+use crate::summary::Summary;
 
 /// What is read of the file at once.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -57,8 +57,7 @@ impl Job {
                     let start = block.start;
                     format!("line {line} of the block that begins at byte {start} is no flight")
                 })?;
-                summary.rows += 1;
-                if self.add(carrier(&mut summary, code), delay) {
+                if summary.add(code, delay, self.late_minutes) {
                     late_rows.write_byte_record(&row)?;
                 }
             }
@@ -68,26 +67,4 @@ impl Job {
         summary.parts.push(part);
         Ok(summary)
     }
-
-    /// Adds a flight; says whether it was late.
-    fn add(&self, carrier: &mut Carrier, delay: Option<f64>) -> bool {
-        let Some(minutes) = delay else {
-            carrier.missing += 1;
-            return false;
-        };
-        carrier.all.add(minutes);
-        let late = minutes > self.late_minutes;
-        if late {
-            carrier.late.add(minutes);
-        }
-        late
-    }
-}
-
-/// As `entry`, without a new text for every row.
-fn carrier<'a>(summary: &'a mut Summary, code: &str) -> &'a mut Carrier {
-    if !summary.carriers.contains_key(code) {
-        summary.carriers.insert(code.to_owned(), Carrier::default());
-    }
-    summary.carriers.get_mut(code).expect("it was just put there")
 }

@@ -1,7 +1,8 @@
 //! Real data: the flights that left New York City, read from a CSV in blocks, in parallel.
 //!
 //! The tasks see two directories and nothing else: `/flights`, which they read, and `/parts`, which
-//! they write. An operator grants both when workers start.
+//! they write. An operator grants both when workers start. Those of [`tables`] read and write URLs instead,
+//! which an operator grants as well.
 
 pub mod block;
 #[cfg(not(target_family = "wasm"))]
@@ -11,6 +12,7 @@ mod description;
 mod job;
 mod parts;
 mod summary;
+pub mod tables;
 
 use std::path::Path;
 
@@ -55,7 +57,23 @@ pub fn describe(parts: Vec<Part>) -> Result<Description> {
     Description::of_parts(Path::new(PARTS), &parts)
 }
 
-grid_sdk::bundle!(size, scan, merge, describe);
+grid_sdk::bundle!(
+    size,
+    scan,
+    merge,
+    describe,
+    tables::plan_table,
+    tables::begin_table,
+    tables::finish_table,
+    tables::scan_table,
+    tables::merge_scanned,
+    tables::describe_table,
+    tables::copy_table,
+    tables::plan_copy,
+    tables::summarize_copy,
+    tables::count_origins,
+    tables::add_counts,
+);
 
 #[cfg(test)]
 mod tests;

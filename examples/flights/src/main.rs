@@ -2,14 +2,15 @@
 //! back, and prints the tables.
 
 mod report;
+mod urls;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Parser;
-use flights::{Description, Job, Summary, block, check, describe, merge, scan, size};
+use flights::{Description, Job, PARTS, Summary, block, check, describe, merge, scan, size};
 use grid_client::proto::FailureKind;
 use grid_client::{Client, ClientError, Future};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,10 +19,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 const GRANTS: &str = "start the workers with the directories that this example reads and writes:
   grid up --grant flights:DIR_OF_THE_CSV:/flights --grant flights:DIR_FOR_PARTS:/parts:rw";
 
+/// And of URLs.
+const STORE_GRANTS: &str = "start the workers with the URLs that this example reads and writes:
+  grid up --grant-store flights:read:URL --grant-store flights:write:URL";
+
 /// Departure delays of flights by carrier, computed on a grid from blocks of a CSV.
 ///
 /// The workers must grant two directories: `grid up --grant flights:DIR_OF_THE_CSV:/flights --grant
-/// flights:DIR_FOR_PARTS:/parts:rw`.
+/// flights:DIR_FOR_PARTS:/parts:rw`. With `--url` or `--copy` it is URLs that they must grant: `--grant-store
+/// flights:read:URL --grant-store flights:write:URL`.
 #[derive(Parser)]
 struct Args {
     /// The scheduler's address.
@@ -33,6 +39,15 @@ struct Args {
     /// The CSV, below the directory that is granted as `/flights`.
     #[arg(long, default_value = "flights-2013-01.csv")]
     file: String,
+    /// Read the CSV at this URL instead, `s3://...` or `file://...`, or all that a pattern fits.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Write the rows of late flights below this URL, where nothing may be.
+    #[arg(long, value_name = "URL", requires = "url")]
+    out: Option<String>,
+    /// Query a copy in Parquet below this URL; with `--url`, write it first.
+    #[arg(long, value_name = "URL", conflicts_with = "out")]
+    copy: Option<String>,
     /// Bytes that one call reads.
     #[arg(long, default_value = "4MiB", value_parser = bytes)]
     block_size: u64,
@@ -71,6 +86,9 @@ async fn work(client: &Client, args: Args) -> Result<()> {
             std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         client.deploy(&bytes, true).await?;
     }
+    if args.url.is_some() || args.copy.is_some() {
+        return of_urls(client, &args).await;
+    }
     let started = Instant::now();
     let summary = summarize(client, &args).await.map_err(explain)?;
     let elapsed = started.elapsed();
@@ -85,8 +103,53 @@ async fn work(client: &Client, args: Args) -> Result<()> {
         let result = serde_json::json!({ "summary": summary, "late": described });
         println!("{}", serde_json::to_string_pretty(&result)?);
     } else {
-        report::print(&args, &summary, &described, elapsed);
+        let parts = summary.parts.len();
+        report::head(&args, &args.file, &summary, parts, elapsed);
+        let directory = summary.parts.first().and_then(|part| part.name.split('/').next());
+        let place = format!("{PARTS}/{}", directory.unwrap_or(""));
+        report::read_back(&described, parts, &place);
+        report::checked(&args);
     }
+    Ok(())
+}
+
+/// The forms for any store.
+async fn of_urls(client: &Client, args: &Args) -> Result<()> {
+    if let (Some(url), Some(copy)) = (&args.url, &args.copy) {
+        let started = Instant::now();
+        let table = urls::copy(client, args, url, copy).await.map_err(explain_store)?;
+        if !args.json {
+            report::copied(&table, started.elapsed());
+        }
+    }
+    let started = Instant::now();
+    let found = match (&args.copy, &args.url, &args.out) {
+        (Some(copy), _, _) => urls::query(client, args, copy).await,
+        (None, Some(url), Some(out)) => urls::scan(client, args, url, out).await,
+        (None, _, _) => {
+            bail!("say where the late flights go, `--out URL`, or a copy, `--copy URL`")
+        }
+    };
+    let found = found.map_err(explain_store)?;
+    let elapsed = started.elapsed();
+    if let Some(csv) = &args.check {
+        check::equals_one_pass(&found.summary, csv, args.late)?;
+    }
+    if args.json {
+        let late = found.late.as_ref().map(|(described, _)| described);
+        let result = serde_json::json!({
+            "summary": found.summary, "late": late, "origins": found.origins,
+        });
+        println!("{}", serde_json::to_string_pretty(&result)?);
+        return Ok(());
+    }
+    let url = args.copy.as_ref().or(args.url.as_ref()).map_or("", String::as_str);
+    report::head(args, url, &found.summary, found.partitions, elapsed);
+    report::origins(&found.origins);
+    if let Some((described, manifest)) = &found.late {
+        report::read_back(described, manifest.parts.len(), &manifest.url);
+    }
+    report::checked(args);
     Ok(())
 }
 
@@ -144,6 +207,15 @@ fn explain(error: ClientError) -> anyhow::Error {
         _ => false,
     };
     if denied { anyhow!("{error}\n{GRANTS}") } else { error.into() }
+}
+
+/// Says what to do about a URL that is not granted.
+fn explain_store(error: anyhow::Error) -> anyhow::Error {
+    let denied = match error.downcast_ref() {
+        Some(ClientError::Failed(failure)) => failure.message.contains("--grant-store"),
+        _ => false,
+    };
+    if denied { anyhow!("{error}\n{STORE_GRANTS}") } else { error }
 }
 
 /// `64KiB`, `4MiB`, `4000000`.

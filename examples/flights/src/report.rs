@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use flights::{Description, Moments, PARTS, Summary};
+use flights::{Description, Moments, Summary};
+use grid_sdk::partitions::Manifest;
 use indicatif::{HumanBytes, HumanCount};
 
 use crate::Args;
 
 const AIRLINES: &str = include_str!("../data/airlines.csv");
 
-pub(crate) fn print(args: &Args, summary: &Summary, described: &Description, elapsed: Duration) {
+/// What was read, and the delays by carrier.
+pub(crate) fn head(args: &Args, what: &str, summary: &Summary, parts: usize, elapsed: Duration) {
     let late = format!("departures delayed by more than {} minutes", args.late);
-    let parts = summary.parts.len();
     println!(
-        "{}: {} flights, {} of them never departed; {} {late}",
-        args.file,
+        "{what}: {} flights, {} of them never departed; {} {late}",
         HumanCount(summary.rows),
         HumanCount(summary.missing()),
         HumanCount(summary.late()),
@@ -33,8 +33,11 @@ pub(crate) fn print(args: &Args, summary: &Summary, described: &Description, ela
     };
     section("delay of all departures, in minutes", &names, &of(|carrier| carrier.all));
     section(&late, &names, &of(|carrier| carrier.late));
-    let directory = summary.parts.first().and_then(|part| part.name.split('/').next());
-    println!("the same read back from {parts} part files in {PARTS}/{}", directory.unwrap_or(""));
+}
+
+/// The late flights as they are in the parts.
+pub(crate) fn read_back(described: &Description, parts: usize, place: &str) {
+    println!("the same read back from {parts} part files in {place}");
     println!("  count  {:>9}", described.count);
     let [min, low, median, high, max] = match described.quartiles {
         Some(quartiles) => quartiles.map(Some),
@@ -51,6 +54,34 @@ pub(crate) fn print(args: &Args, summary: &Summary, described: &Description, ela
     ] {
         println!("  {name:<5}  {:>9}", decimal(number));
     }
+}
+
+/// That the table was written in Parquet.
+pub(crate) fn copied(table: &Manifest, elapsed: Duration) {
+    println!(
+        "{}: {} flights in {} parts, {}, written in {:.2} s",
+        table.url,
+        HumanCount(table.rows()),
+        table.parts.len(),
+        HumanBytes(table.bytes()),
+        elapsed.as_secs_f64(),
+    );
+}
+
+/// Flights by the airport that they left.
+pub(crate) fn origins(origins: &BTreeMap<String, u64>) {
+    if origins.is_empty() {
+        return;
+    }
+    println!("flights by the airport that they left");
+    for (origin, count) in origins {
+        println!("  {origin:<32} {:>9}", HumanCount(*count).to_string());
+    }
+    println!();
+}
+
+/// That the check which was asked for has succeeded.
+pub(crate) fn checked(args: &Args) {
     if args.check.is_some() {
         println!("\nall numbers equal those of one pass over the file without the grid");
     }

@@ -78,6 +78,30 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Adds a flight; says whether it was late.
+    pub fn add(&mut self, code: &str, delay: Option<f64>, late_minutes: f64) -> bool {
+        self.rows += 1;
+        let carrier = self.carrier(code);
+        let Some(minutes) = delay else {
+            carrier.missing += 1;
+            return false;
+        };
+        carrier.all.add(minutes);
+        let late = minutes > late_minutes;
+        if late {
+            carrier.late.add(minutes);
+        }
+        late
+    }
+
+    /// As `entry`, without a new text for every row.
+    fn carrier(&mut self, code: &str) -> &mut Carrier {
+        if !self.carriers.contains_key(code) {
+            self.carriers.insert(code.to_owned(), Carrier::default());
+        }
+        self.carriers.get_mut(code).expect("it was just put there")
+    }
+
     /// Both together.
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {

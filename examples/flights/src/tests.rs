@@ -143,3 +143,42 @@ fn the_check_notices_what_is_wrong() {
         assert!(check::equals_one_pass(&summary, &csv, 300.0).is_err());
     }
 }
+
+/// The URL of a directory.
+fn url(directory: &Path) -> String {
+    format!("file://{}", directory.display())
+}
+
+#[test]
+fn partitions_and_their_copy_in_parquet_give_the_same() {
+    use crate::tables::*;
+
+    let home = tempfile::tempdir().unwrap();
+    let csv = data().join(MONTH);
+    for (round, block_bytes) in [300_000, 8 << 20].into_iter().enumerate() {
+        let (out, copy) =
+            (home.path().join(format!("{round}")), home.path().join(format!("{round}c")));
+        let planned = plan_table(url(&csv), block_bytes).unwrap();
+        let output = begin_table(url(&out)).unwrap();
+        let scanned = (0..)
+            .zip(&planned)
+            .map(|(number, part)| scan_table(part.clone(), number, output.clone(), 300.0).unwrap());
+        let Scanned { summary, parts } = scanned.reduce(merge_scanned).unwrap();
+        assert_right(&summary, &csv);
+        assert!(begin_table(url(&out)).is_err(), "something is there");
+        let written = finish_table(output, parts).unwrap();
+        assert_eq!(written.rows(), summary.late());
+        assert_eq!(describe_table(url(&out)).unwrap().count, summary.late());
+
+        let output = begin_table(url(&copy)).unwrap();
+        let parts = (0..).zip(planned);
+        let parts = parts.map(|(number, part)| copy_table(part, number, output.clone()).unwrap());
+        finish_table(output.clone(), parts.collect()).unwrap();
+        let copied = plan_copy(url(&copy), 1).unwrap();
+        let summaries = copied.iter().map(|part| summarize_copy(part.clone(), 300.0).unwrap());
+        assert_right(&summaries.reduce(merge).unwrap(), &csv);
+        let origins = copied.into_iter().map(|part| count_origins(part).unwrap());
+        let origins = origins.reduce(add_counts).unwrap();
+        assert_eq!(origins.into_values().collect::<Vec<_>>(), [9_893, 9_161, 7_950]);
+    }
+}

@@ -6,6 +6,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::garage::Garage;
+use crate::outside::fill;
 use crate::support::{
     Processes, bundle_path, eventually, grid, signal, stderr, stdout, target_dir,
 };
@@ -74,6 +76,72 @@ fn flights_without_grants_say_what_to_type() {
     let output = program(&grid, "flights").output().unwrap();
     assert!(!output.status.success());
     assert!(stderr(&output).contains("--grant flights:"), "{}", stderr(&output));
+    let mut of_url = program(&grid, "flights");
+    let output = of_url.args(["--url", "s3://b/x.csv", "--out", "s3://b/out"]).output().unwrap();
+    assert!(!output.status.success());
+    assert!(stderr(&output).contains("--grant-store flights:read:URL"), "{}", stderr(&output));
+}
+
+/// Runs the forms for any store on a month that lies below a URL; gives what each found.
+fn flights_of_urls(grid: &Processes, base: &str) -> [Value; 3] {
+    let month = demo_dir().join("data/flights-2013-01.csv");
+    let (csv, out, copy) =
+        (format!("{base}/in/*.csv"), format!("{base}/out"), format!("{base}/copy/"));
+    let forms = [
+        // The scan; the copy with the first queries; the same queries again, of the copy alone.
+        vec!["--url", &csv, "--out", &out],
+        vec!["--url", &csv, "--copy", &copy],
+        vec!["--copy", &copy],
+    ];
+    let found = forms.map(|form| {
+        let mut flights = program(grid, "flights");
+        flights.args(form).args(["--block-size", "400KiB", "--json", "--check"]).arg(&month);
+        serde_json::from_str::<Value>(&succeeded(&flights.output().unwrap())).unwrap()
+    });
+    let origins: u64 =
+        found[1]["origins"].as_object().unwrap().values().map(|it| it.as_u64().unwrap()).sum();
+    assert_eq!(origins, 27_004);
+    assert_eq!(found[0]["late"]["count"], 25);
+    // What is there already is not written over.
+    let mut again = program(grid, "flights");
+    let again = again.args(["--url", &csv, "--out", &out]).output().unwrap();
+    assert!(stderr(&again).contains("there is something already"), "{}", stderr(&again));
+    found
+}
+
+/// What is the same whatever the grouping of sums.
+fn counts(found: &Value) -> Vec<(String, Value, Value, Value)> {
+    let of = |(code, carrier): (&String, &Value)| {
+        let [all, late] = ["all", "late"].map(|which| carrier[which]["count"].clone());
+        (code.clone(), all, late, carrier["all"]["max"].clone())
+    };
+    found["summary"]["carriers"].as_object().unwrap().iter().map(of).collect()
+}
+
+#[tokio::test]
+async fn flights_are_the_same_of_files_of_a_bucket_and_of_a_copy_in_parquet() {
+    let month = demo_dir().join("data/flights-2013-01.csv");
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    std::fs::create_dir_all(data.join("in")).unwrap();
+    std::fs::copy(&month, data.join("in/month.csv")).unwrap();
+    let garage = Garage::start();
+    fill(&garage, "flights/in/month.csv", &std::fs::read_to_string(&month).unwrap()).await;
+    let bases = [format!("file://{}", data.display()), "s3://grid/flights".to_owned()];
+    let grants = bases.iter().flat_map(|base| {
+        ["read", "write"].map(|right| format!("--grant-store=flights:{right}:{base}/"))
+    });
+    let grants: Vec<_> = grants.collect();
+    let mut args = vec!["--workers=2"];
+    args.extend(grants.iter().map(String::as_str));
+    let grid = Processes::up_with(home, &args, garage.environment());
+    let [files, bucket] = bases.map(|base| flights_of_urls(&grid, &base));
+    let all = files.iter().chain(&bucket);
+    let expected = counts(&files[0]);
+    assert!(expected.len() > 10 && all.clone().all(|found| counts(found) == expected));
+    assert!(all.clone().all(|found| found["summary"]["rows"] == 27_004));
+    assert_eq!(files[1]["origins"], bucket[2]["origins"]);
+    assert_eq!(files[0]["late"]["quartiles"], bucket[0]["late"]["quartiles"]);
 }
 
 #[tokio::test]

@@ -149,9 +149,13 @@ fn said<T: std::fmt::Debug>(ended: Result<T, grid_client::ClientError>) -> Strin
     failure.message
 }
 
-async fn fill(garage: &Garage, key: &str, text: &str) {
+pub(crate) async fn fill(garage: &Garage, key: &str, text: &str) {
     let stores = garage.stores(&[]);
-    call(&stores).put(format!("s3://grid/{key}"), text.as_bytes().to_vec(), false).await.unwrap();
+    let mut writer = call(&stores).create(format!("s3://grid/{key}"), false).await.unwrap();
+    for piece in text.as_bytes().chunks(512 << 10) {
+        writer.write(piece.to_vec()).await.unwrap();
+    }
+    writer.finish().await.unwrap();
 }
 
 #[tokio::test]
