@@ -11,7 +11,7 @@ use grid_sdk::partitions::{Manifest, Output, Part, Partition};
 use outside::tables::{self, Trip};
 
 use crate::garage::Garage;
-use crate::support::{Grid, Processes, bundle_bytes, failure};
+use crate::support::{Grid, Processes, bundle_bytes, failure, target_dir};
 
 /// A grid whose bundles may read and write below a directory.
 pub(crate) async fn grid_beside_files(home: &std::path::Path) -> (Grid, String) {
@@ -19,7 +19,10 @@ pub(crate) async fn grid_beside_files(home: &std::path::Path) -> (Grid, String) 
     let grants = ["read", "write"].map(|right| format!("*:{right}:{base}/"));
     let grants = grants.map(|grant| grant.parse().unwrap()).into();
     let stores = Objects::new(ObjectsConfig { grants, s3: S3Config::default() });
-    let engine = EngineConfig { stores: Some(Arc::new(stores)), ..EngineConfig::default() };
+    // A bundle with Parquet takes long to compile: once is enough.
+    let cache_dir = Some(target_dir().join("native"));
+    let stores = Some(Arc::new(stores) as _);
+    let engine = EngineConfig { stores, cache_dir, ..EngineConfig::default() };
     let grid = Grid::start_with(2, 1, engine).await;
     grid.deploy("outside").await;
     (grid, base)
