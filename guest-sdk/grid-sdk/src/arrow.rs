@@ -34,7 +34,7 @@
 //! gets the bytes of the stream, with the codec [`Codec::Arrow`], and any Arrow library reads those.
 //!
 //! The crates of Arrow that this one was built with are here under short names, so that a task needs no
-//! version of its own: [`array`], [`schema`] and [`select`], which filters and concatenates.
+//! version of its own: [`mod@array`], [`schema`] and [`select`], which filters and concatenates.
 
 use std::sync::Arc;
 

@@ -214,12 +214,7 @@ impl types::HostDescriptor for Files<'_> {
         types::HostDescriptor::link_at(wasi, fd, old_path_flags, old_path, new_descriptor, new_path)
     }
 
-    fn symlink_at(
-        &mut self,
-        fd: Resource<Descriptor>,
-        from: String,
-        to: String,
-    ) -> FsResult<()> {
+    fn symlink_at(&mut self, fd: Resource<Descriptor>, from: String, to: String) -> FsResult<()> {
         self.count(&fd, ENTRY_BYTES)?;
         types::HostDescriptor::symlink_at(&mut self.wasi, fd, from, to)
     }

@@ -218,7 +218,9 @@ impl Scheduler {
         let Room { given, largest_read } = inputs.room;
         let of_all = |of: fn(&Worker) -> u64| suiting().map(of).max();
         let (what, asked_bytes, limit_bytes) = match of_all(|worker| worker.object_bytes) {
-            Some(most) if most < largest_read => ("an input that it reads has", largest_read, Some(most)),
+            Some(most) if most < largest_read => {
+                ("an input that it reads has", largest_read, Some(most))
+            }
             _ => ("its inputs hold", given, of_all(|worker| worker.memory_bytes)),
         };
         let limit_bytes = limit_bytes.filter(|_| !self.mutated(Mutation::TooLargeNotRefused));

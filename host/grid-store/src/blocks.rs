@@ -4,7 +4,9 @@
 //! is a whole subtree of it, so the blocks' chaining values come with the hash of the object for nothing.
 
 use blake3::Hasher;
-use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
+use blake3::hazmat::{
+    ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root,
+};
 use grid_proto::ObjectMeta;
 
 /// Bytes of a block but the last: a power of two, so that it is a subtree.

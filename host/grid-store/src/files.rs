@@ -183,7 +183,7 @@ impl Files {
     /// An empty directory among the files.
     pub(crate) fn own_directory(&self) -> io::Result<OwnDirectory> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = path(&*self.claimed()?, number, "scratch");
+        let path = path(&self.claimed()?, number, "scratch");
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(OwnDirectory { path })
     }

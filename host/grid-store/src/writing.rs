@@ -20,7 +20,7 @@ pub struct Writing {
 
 enum Place {
     Memory { bytes: Vec<u8>, reserved: Reserved },
-    File { file: Unfinished, seen: Hashing },
+    File { file: Unfinished, seen: Box<Hashing> },
 }
 
 /// An object that was written as a whole, and that the store does not know yet.
@@ -55,7 +55,7 @@ impl Writing {
         if let Place::Memory { bytes, .. } = &self.place
             && self.store.is_large(size)
         {
-            let (mut file, mut seen) = (self.store.begin_file(self.key)?, Hashing::new());
+            let (mut file, mut seen) = (self.store.begin_file(self.key)?, Box::new(Hashing::new()));
             file.write(bytes)?;
             seen.add(bytes);
             self.place = Place::File { file, seen };

@@ -363,9 +363,9 @@ fn outcome(
 ) -> Result<Written, Failure> {
     let Execution { key, attempt, task, .. } = execution;
     match outcome {
-        Ok(value) => Ok(objects.and_then(Objects::take_written).unwrap_or_else(|| {
-            Written::of(*key, Object::new(value, shared.store.gauge()))
-        })),
+        Ok(value) => Ok(objects
+            .and_then(Objects::take_written)
+            .unwrap_or_else(|| Written::of(*key, Object::new(value, shared.store.gauge())))),
         Err(failure) => Err(Failure {
             site: Some(FailureSite {
                 key: *key,
@@ -447,9 +447,10 @@ fn load_inputs(shared: &Shared, work: &Work) -> Result<Inputs, Vec<Key>> {
     if !lost.is_empty() {
         return Err(lost);
     }
-    let objects = work.bundle.uses_objects().then(|| {
-        Arc::new(Objects::new(&shared.store, *key, work.limits.written_bytes_max, read))
-    });
+    let objects = work
+        .bundle
+        .uses_objects()
+        .then(|| Arc::new(Objects::new(&shared.store, *key, work.limits.written_bytes_max, read)));
     Ok(Inputs { given, objects })
 }
 

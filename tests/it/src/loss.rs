@@ -188,7 +188,10 @@ async fn a_worker_alone_is_started_anew_under_its_name_and_leaves_with_whoever_w
     signal("-TERM", u64::from(watcher.id()));
     let told = watcher.wait_with_output();
     let told = String::from_utf8(told.unwrap().stderr).unwrap();
-    assert!(told.contains("alone: its process ended: signal: 9") && told.contains("anew"), "{told}");
+    assert!(
+        told.contains("alone: its process ended: signal: 9") && told.contains("anew"),
+        "{told}"
+    );
     eventually("both are gone", async || !runs(second)).await;
     assert!(client.workers().await.unwrap().is_empty());
     // However the watcher ends.

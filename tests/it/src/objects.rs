@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use grid_client::{Client, Future};
-use grid_proto::{FailureKind, TrapKind};
 use grid_proto::report::WorkerInfo;
+use grid_proto::{FailureKind, TrapKind};
 use grid_sandbox::EngineConfig;
 use grid_sdk::Raw;
 use grid_sdk::objects::Written;

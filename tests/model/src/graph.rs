@@ -82,7 +82,8 @@ fn task_name(inputs: u8) -> String {
 /// What the bundle says of itself.
 #[must_use]
 pub fn description() -> BundleDescription {
-    let parameter = |n: u8| Parameter { name: format!("p{n}"), shape: "Blob".to_owned(), lazy: false };
+    let parameter =
+        |n: u8| Parameter { name: format!("p{n}"), shape: "Blob".to_owned(), lazy: false };
     let task = |inputs: u8| TaskDescription {
         name: task_name(inputs),
         doc: String::new(),

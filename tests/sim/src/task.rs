@@ -91,7 +91,8 @@ impl Kind {
 
 /// The bundle as its author would describe it.
 pub(crate) fn description() -> BundleDescription {
-    let parameter = |n: usize| Parameter { name: format!("p{n}"), shape: "Blob".to_owned(), lazy: false };
+    let parameter =
+        |n: usize| Parameter { name: format!("p{n}"), shape: "Blob".to_owned(), lazy: false };
     let task = |kind: Kind, inputs: usize| TaskDescription {
         name: kind.task(inputs),
         doc: String::new(),

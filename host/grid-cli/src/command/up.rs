@@ -20,8 +20,8 @@ use crate::args::Global;
 use crate::error::CliError;
 use crate::output::{Output, say};
 use crate::reach::default_state_dir;
-use crate::supervisor::{self, LOOK_EVERY, RESTART_WAIT, STOP_TIMEOUT, Watched};
 use crate::stop;
+use crate::supervisor::{self, LOOK_EVERY, RESTART_WAIT, STOP_TIMEOUT, Watched};
 
 /// How long the processes of a grid may take to find each other.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -226,7 +226,9 @@ impl Processes {
             if matches!(self.scheduler.try_wait(), Ok(Some(_)) | Err(_)) {
                 return None;
             }
-            if let Some(place) = self.workers.iter_mut().position(|member| member.worker.has_ended()) {
+            if let Some(place) =
+                self.workers.iter_mut().position(|member| member.worker.has_ended())
+            {
                 return Some(place);
             }
             tokio::time::sleep(LOOK_EVERY).await;

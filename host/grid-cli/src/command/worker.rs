@@ -237,7 +237,9 @@ impl WorkerCommand {
             if !supervisor::was_ended(status) {
                 // It has said why on standard error.
                 let code = status.code().and_then(|code| u8::try_from(code).ok());
-                return code.filter(|code| *code != 0).map_or(Ok(()), |code| Err(CliError::Shown(code)));
+                return code
+                    .filter(|code| *code != 0)
+                    .map_or(Ok(()), |code| Err(CliError::Shown(code)));
             }
             say(format_args!("{name}: {why}; starting it anew"));
             // A grid that cannot be reached notices by itself.

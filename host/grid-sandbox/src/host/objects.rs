@@ -52,7 +52,8 @@ fn link_readers(objects: &mut Interface<'_>) -> wasmtime::Result<()> {
     objects.func_wrap("argument", |mut store: Store<'_>, (position,): (u32,)| {
         let Some(objects) = &store.data().objects else { return Ok((Err(nothing_here()),)) };
         let Some((codec, size)) = objects.argument(position) else {
-            let message = format!("argument {position} is none that is read: its parameter is not lazy");
+            let message =
+                format!("argument {position} is none that is read: its parameter is not lazy");
             return Ok((Err(Error::Refused(message)),));
         };
         let reader = Reader { objects: Arc::downgrade(objects), position, codec, size };
@@ -125,7 +126,9 @@ fn written(
     let state = store.data();
     state.stop.check()?;
     match state.table.get(writer)?.0.upgrade() {
-        Some(objects) => write(objects.as_ref()).map_or_else(|error| Ok(Err(told(error)?)), |()| Ok(Ok(()))),
+        Some(objects) => {
+            write(objects.as_ref()).map_or_else(|error| Ok(Err(told(error)?)), |()| Ok(Ok(())))
+        }
         None => {
             let message = "the call that began this result has ended".to_owned();
             Ok(Err(Error::Refused(message)))

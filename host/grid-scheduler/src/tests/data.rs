@@ -230,7 +230,11 @@ fn bad_scatters_are_refused_with_a_reason() {
     let mut grid = Grid::new();
     let refused = |out: Out| out.refusal().expect("refused");
     assert!(refused(grid.say(ANN, scatter(&[1], &[], &[]))).contains("no worker is connected"));
-    let small = Registration { memory_bytes: 1_000, object_bytes: 1_000, ..grid.registration(10, "w10", 1, 1) };
+    let small = Registration {
+        memory_bytes: 1_000,
+        object_bytes: 1_000,
+        ..grid.registration(10, "w10", 1, 1)
+    };
     grid.tell(Event::WorkerConnected(WorkerId(10), small));
     let large = refused(grid.say(ANN, scatter(&[1_001], &[], &[])));
     assert!(large.contains("1001 bytes") && large.contains("1000 bytes"), "{large}");
@@ -257,7 +261,11 @@ fn bad_scatters_are_refused_with_a_reason() {
 fn a_worker_that_failed_is_asked_again_where_no_other_has_room() {
     let mut grid = Grid::new();
     grid.worker(10, 1);
-    let small = Registration { memory_bytes: 1_000, object_bytes: 1_000, ..grid.registration(11, "w11", 11, 1) };
+    let small = Registration {
+        memory_bytes: 1_000,
+        object_bytes: 1_000,
+        ..grid.registration(11, "w11", 11, 1)
+    };
     grid.tell(Event::WorkerConnected(WorkerId(11), small));
     assert_eq!(homes(&grid.say(ANN, scatter(&[5_000], &[], &[10]))), [10]);
     assert_eq!(homes(&grid.say(ANN, scatter(&[500], &[], &[10]))), [11]);

@@ -264,7 +264,8 @@ pub(super) fn tasks() -> Vec<TaskRef> {
 }
 
 pub(super) fn description(name: &str, version: &str) -> BundleDescription {
-    let parameter = |n: usize| Parameter { name: format!("p{n}"), shape: "Blob".to_owned(), lazy: false };
+    let parameter =
+        |n: usize| Parameter { name: format!("p{n}"), shape: "Blob".to_owned(), lazy: false };
     let task = |name: &str, parameters| TaskDescription {
         name: name.to_owned(),
         doc: String::new(),

@@ -338,7 +338,8 @@ fn registration(place: usize) -> Registration {
 }
 
 fn description(work: &[Call]) -> BundleDescription {
-    let parameter = |n: usize| Parameter { name: format!("p{n}"), shape: "Blob".to_owned(), lazy: false };
+    let parameter =
+        |n: usize| Parameter { name: format!("p{n}"), shape: "Blob".to_owned(), lazy: false };
     let names: BTreeSet<_> = work.iter().map(|call| (task_name(call), call.inputs.len())).collect();
     let task = |(name, inputs): (String, usize)| TaskDescription {
         name,
