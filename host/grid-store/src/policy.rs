@@ -34,6 +34,8 @@ pub(crate) struct Policy {
     oldest: u32,
     newest: u32,
     pub(crate) sums: Sums,
+    /// Bytes of files that are being written and belong to no object yet.
+    claimed_bytes: u64,
     /// Bytes that shall leave memory though the counted ones are below the target.
     pressure_bytes: u64,
     writes: u32,
@@ -93,6 +95,7 @@ impl Policy {
             oldest: NOBODY,
             newest: NOBODY,
             sums: Sums::default(),
+            claimed_bytes: 0,
             pressure_bytes: 0,
             writes: 0,
             retry_at_ms: 0,
@@ -283,8 +286,20 @@ impl Policy {
 
     /// Files and writes on their way leave room for this.
     pub(crate) fn fits_disk(&self, size: u64) -> bool {
-        let taken = self.sums.spilled_bytes.saturating_add(self.sums.writing_bytes);
+        let Sums { spilled_bytes, writing_bytes, .. } = self.sums;
+        let taken = spilled_bytes.saturating_add(writing_bytes).saturating_add(self.claimed_bytes);
         taken.saturating_add(size) <= self.marks.spilled_bytes_max
+    }
+
+    /// So much is about to be written to a file that no object has yet; says whether there is room.
+    pub(crate) fn claim(&mut self, bytes: u64) -> bool {
+        let fits = self.fits_disk(bytes);
+        self.claimed_bytes += if fits { bytes } else { 0 };
+        fits
+    }
+
+    pub(crate) fn end_claim(&mut self, bytes: u64) {
+        self.claimed_bytes -= bytes;
     }
 
     fn begin_write(&mut self, id: u32) -> Option<Victim> {

@@ -9,6 +9,8 @@ use grid_proto::{Key, ObjectMeta};
 use crate::blocks::{BLOCK_BYTES, Hashing, is_block};
 use crate::files::{DiskRead, HEADER_BYTES, SpillFile, Unfinished};
 use crate::object::{Gauge, Object, Reserved};
+use crate::store::Claim;
+use crate::writing::{Whole, Written};
 
 /// Why an object that was there could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -105,12 +107,13 @@ pub struct Receiver {
     key: Key,
     meta: ObjectMeta,
     file: Unfinished,
+    claim: Claim,
     seen: Hashing,
 }
 
 impl Receiver {
-    pub(crate) fn new(key: Key, meta: ObjectMeta, file: Unfinished) -> Self {
-        Self { key, meta, file, seen: Hashing::new() }
+    pub(crate) fn new(key: Key, meta: ObjectMeta, (file, claim): (Unfinished, Claim)) -> Self {
+        Self { key, meta, file, claim, seen: Hashing::new() }
     }
 
     /// Takes the next bytes. May wait for a disk.
@@ -135,13 +138,13 @@ impl Receiver {
     }
 
     /// All of it has come; `None` if it is not what it should be.
-    pub(crate) fn finish(self) -> io::Result<Option<(Key, ObjectMeta, Arc<SpillFile>)>> {
+    pub(crate) fn finish(self) -> io::Result<Option<Written>> {
         let (hash, blocks) = self.seen.finish();
         if (self.seen.bytes(), hash) != (self.meta.size, self.meta.hash) {
             return Ok(None);
         }
         let file = self.file.finish(self.meta, Some(blocks))?;
-        Ok(Some((self.key, self.meta, file)))
+        Ok(Some(Written(Whole::File(self.key, self.meta, file, self.claim))))
     }
 }
 

@@ -271,18 +271,28 @@ impl Store {
         }
     }
 
-    pub(crate) fn begin_file(&self, key: Key) -> io::Result<Unfinished> {
-        match &self.shared().files {
-            Some(files) => files.begin(key),
-            None => Err(io::Error::new(io::ErrorKind::Unsupported, "this store has no directory")),
-        }
+    /// A file for an object that comes in pieces, with room for so many bytes.
+    pub(crate) fn begin_file(&self, key: Key, bytes: u64) -> io::Result<(Unfinished, Claim)> {
+        let Some(files) = &self.shared().files else {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "this store has no directory"));
+        };
+        let mut claim = Claim { store: self.clone(), bytes: 0 };
+        claim.grow(bytes)?;
+        Ok((files.begin(key)?, claim))
+    }
+
+    /// An object that comes in pieces has outgrown memory.
+    pub(crate) fn is_over_target(&self, size: u64) -> bool {
+        size > self.shared().target_bytes
     }
 
     /// Keeps what was written.
     pub fn insert_written(&self, written: Written) {
         match written.0 {
             Whole::Memory(key, object) => self.insert(key, object),
-            Whole::File(key, meta, file) => self.shared().policy().insert_file(key, meta, file),
+            Whole::File(key, meta, file, _claim) => {
+                self.shared().policy().insert_file(key, meta, file);
+            }
         }
     }
 
@@ -299,7 +309,7 @@ impl Store {
     /// # Errors
     /// What the system says of the disk; without a directory there is none.
     pub fn receive(&self, key: Key, meta: ObjectMeta) -> io::Result<Receiver> {
-        Ok(Receiver::new(key, meta, self.begin_file(key)?))
+        Ok(Receiver::new(key, meta, self.begin_file(key, meta.size)?))
     }
 
     /// Keeps what was received; says whether it was what it should be.
@@ -307,9 +317,8 @@ impl Store {
     /// # Errors
     /// What the system says of the disk.
     pub fn insert_received(&self, received: Receiver) -> io::Result<bool> {
-        let finished = received.finish()?;
-        let Some((key, meta, file)) = finished else { return Ok(false) };
-        self.shared().policy().insert_file(key, meta, file);
+        let Some(whole) = received.finish()? else { return Ok(false) };
+        self.insert_written(whole);
         Ok(true)
     }
 
@@ -370,6 +379,30 @@ impl Store {
         {
             thread::yield_now();
         }
+    }
+}
+
+/// Room on disk for an object that is not in the store yet.
+pub(crate) struct Claim {
+    store: Store,
+    bytes: u64,
+}
+
+impl Claim {
+    /// Takes more.
+    pub(crate) fn grow(&mut self, bytes: u64) -> io::Result<()> {
+        if !self.store.shared().policy().claim(bytes) {
+            let most = "files hold as much as they may (`--spill-limit`)";
+            return Err(io::Error::new(io::ErrorKind::StorageFull, most));
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.store.shared().policy().end_claim(self.bytes);
     }
 }
 

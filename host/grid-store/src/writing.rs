@@ -8,7 +8,7 @@ use grid_proto::{Codec, Key, ObjectMeta, Value};
 use crate::blocks::Hashing;
 use crate::files::{SpillFile, Unfinished};
 use crate::object::{Object, Reserved};
-use crate::store::Store;
+use crate::store::{Claim, Store};
 
 /// An object on its way into a store: in memory while it is small, and in a file from then on.
 pub struct Writing {
@@ -20,7 +20,7 @@ pub struct Writing {
 
 enum Place {
     Memory { bytes: Vec<u8>, reserved: Reserved },
-    File { file: Unfinished, seen: Box<Hashing> },
+    File { file: Unfinished, claim: Claim, seen: Box<Hashing> },
 }
 
 /// An object that was written as a whole, and that the store does not know yet.
@@ -28,7 +28,7 @@ pub struct Written(pub(crate) Whole);
 
 pub(crate) enum Whole {
     Memory(Key, Object),
-    File(Key, ObjectMeta, Arc<SpillFile>),
+    File(Key, ObjectMeta, Arc<SpillFile>, Claim),
 }
 
 impl Writing {
@@ -49,16 +49,18 @@ impl Writing {
     /// Takes the next bytes. May wait for a disk.
     ///
     /// # Errors
-    /// What the system says of the disk.
+    /// What the system says of the disk; files hold as much as they may; there are none, and memory has no
+    /// room for more.
     pub fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         let size = self.size().saturating_add(piece.len() as u64);
         if let Place::Memory { bytes, .. } = &self.place
-            && self.store.is_large(size)
+            && self.store.is_over_target(size)
         {
-            let (mut file, mut seen) = (self.store.begin_file(self.key)?, Box::new(Hashing::new()));
+            let (mut file, claim) = self.store.begin_file(self.key, bytes.len() as u64)?;
+            let mut seen = Box::new(Hashing::new());
             file.write(bytes)?;
             seen.add(bytes);
-            self.place = Place::File { file, seen };
+            self.place = Place::File { file, claim, seen };
         }
         match &mut self.place {
             Place::Memory { bytes, reserved } => {
@@ -66,7 +68,8 @@ impl Writing {
                 *reserved = self.store.gauge().reserve(bytes.capacity() as u64);
                 Ok(())
             }
-            Place::File { file, seen } => {
+            Place::File { file, claim, seen } => {
+                claim.grow(piece.len() as u64)?;
                 seen.add(piece);
                 file.write(piece)
             }
@@ -85,10 +88,10 @@ impl Writing {
                 drop(reserved);
                 Whole::Memory(key, Object::new(Value { codec, bytes }, self.store.gauge()))
             }
-            Place::File { file, seen } => {
+            Place::File { file, claim, seen } => {
                 let (hash, blocks) = seen.finish();
                 let meta = ObjectMeta { codec, size: seen.bytes(), hash };
-                Whole::File(key, meta, file.finish(meta, Some(blocks))?)
+                Whole::File(key, meta, file.finish(meta, Some(blocks))?, claim)
             }
         }))
     }
@@ -106,7 +109,7 @@ impl Written {
     pub fn meta(&self) -> ObjectMeta {
         match &self.0 {
             Whole::Memory(_, object) => object.meta,
-            Whole::File(_, meta, _) => *meta,
+            Whole::File(_, meta, ..) => *meta,
         }
     }
 

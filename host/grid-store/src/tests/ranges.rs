@@ -1,6 +1,7 @@
 //! Objects of which parts are read, and objects that are written piece by piece.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -154,4 +155,35 @@ fn what_is_not_written_to_its_end_leaves_nothing() {
     let files = |folder: fs::DirEntry| fs::read_dir(folder.path()).map_or(0, Iterator::count);
     assert_eq!(fs::read_dir(directory.path()).unwrap().flatten().map(files).sum::<usize>(), 0);
     assert_eq!(store.usage().memory_bytes, 0);
+}
+
+#[test]
+fn what_is_written_and_received_at_the_same_time_keeps_to_the_limit_of_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = StoreConfig {
+        directory: Some(directory.path().to_owned()),
+        target_bytes: 10,
+        spilled_bytes_max: 1_000,
+    };
+    let store = Store::open(&config);
+    let (mut one, mut two) = (store.write(key(1), Codec::Raw), store.write(key(2), Codec::Raw));
+    one.write(&[1; 600]).unwrap();
+    two.write(&[2; 300]).unwrap();
+    assert_eq!(two.write(&[2; 101]).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    let large = meta(&[3; 200]);
+    assert!(store.receive(key(3), large).is_err() && !store.is_large(200));
+    drop(two);
+    let received = store.receive(key(3), large).unwrap();
+    store.insert_written(one.finish().unwrap());
+    assert!(store.is_large(200) && !store.is_large(201), "it counts once, and what comes counts");
+    drop(received);
+    assert!(store.is_large(400));
+}
+
+#[test]
+fn without_files_no_more_is_written_than_memory_has_room_for() {
+    let store = Store::open(&StoreConfig { target_bytes: 100, ..StoreConfig::default() });
+    let mut writing = store.write(key(1), Codec::Raw);
+    writing.write(&[1; 100]).unwrap();
+    assert_eq!(writing.write(&[1]).unwrap_err().kind(), io::ErrorKind::Unsupported);
 }
