@@ -90,6 +90,8 @@ pub struct Scheduler {
     /// No worker's silence is too long before that.
     pub(crate) silence_at: Option<Now>,
     pub(crate) actions: VecDeque<Action>,
+    /// What workers are about to be told to free, each of them in one message.
+    frees: BTreeMap<WorkerId, Vec<Key>>,
     pub(crate) submissions: u32,
     pub(crate) stale_messages: u64,
     pub(crate) now: Now,
@@ -137,6 +139,7 @@ impl Scheduler {
             faults: Faults::default(),
             silence_at: None,
             actions: VecDeque::new(),
+            frees: BTreeMap::new(),
             submissions: 0,
             stale_messages: 0,
             now: Now::default(),
@@ -186,6 +189,11 @@ impl Scheduler {
     pub fn poll_action(&mut self) -> Option<Action> {
         if self.faults.found.is_some() {
             return None;
+        }
+        if self.actions.is_empty() {
+            while let Some((worker, _)) = self.frees.first_key_value() {
+                self.send_frees(*worker);
+            }
         }
         self.actions.pop_front()
     }
@@ -405,8 +413,25 @@ impl Scheduler {
 
     pub(crate) fn send_worker(&mut self, id: WorkerId, message: ToWorker) {
         // Calls may name one that is gone, until their turn has come.
-        if self.workers.of(id).is_some() {
-            self.actions.push_back(Action::ToWorker(id, message));
+        if self.workers.of(id).is_none() {
+            return;
+        }
+        match message {
+            // A client may let go of a million at once.
+            ToWorker::Free(mut keys) => self.frees.entry(id).or_default().append(&mut keys),
+            message => {
+                // It may bring one of them again.
+                self.send_frees(id);
+                self.actions.push_back(Action::ToWorker(id, message));
+            }
+        }
+    }
+
+    fn send_frees(&mut self, id: WorkerId) {
+        if let Some(keys) = self.frees.remove(&id)
+            && self.workers.of(id).is_some()
+        {
+            self.actions.push_back(Action::ToWorker(id, ToWorker::Free(keys)));
         }
     }
 

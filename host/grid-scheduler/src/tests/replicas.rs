@@ -146,7 +146,7 @@ fn what_is_released_on_its_way_is_called_off() {
     grid.say(ANN, replicate(&[1], 2, &[]));
     let out = grid.say(ANN, FromClient::Release(vec![key(1)]));
     let freed: Vec<_> = out.freed().iter().map(|(worker, _)| *worker).collect();
-    assert_eq!(freed, [11, 10], "also where it was on its way");
+    assert_eq!(freed, [10, 11], "also where it was on its way");
     assert!(answer(&out).is_some());
 }
 

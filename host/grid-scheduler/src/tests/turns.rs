@@ -200,3 +200,30 @@ fn nothing_is_asked_back_for_a_worker_that_is_about_to_get_calls() {
     }
     assert_eq!(placed, [(11, 5_000, 0)]);
 }
+
+#[test]
+fn a_worker_is_told_in_one_message_of_a_turn_what_it_shall_free_and_before_it_gets_that_again() {
+    let mut grid = grid();
+    let calls: Vec<_> = (1..=4).map(|number| call(number, &[])).collect();
+    let keys: Vec<_> = (1..=4).map(key).collect();
+    grid.submit(ANN, &calls, &keys);
+    (1..=4).for_each(|number| drop(grid.finish(9, number, 0, 1)));
+    say(&mut grid, ANN, FromClient::Release(keys[..3].to_vec()));
+    let frees = |out: &Out| {
+        let told = out.0.iter().filter(|it| matches!(it, Action::ToWorker(_, ToWorker::Free(_))));
+        (told.count(), out.freed())
+    };
+    let (messages, mut freed) = frees(&turn(&mut grid));
+    freed.sort_unstable();
+    assert_eq!((messages, freed), (1, vec![(9, 1), (9, 2), (9, 3)]));
+    // The same key anew, within the turn in which it is freed.
+    say(&mut grid, ANN, FromClient::Release(keys[3..].to_vec()));
+    say(&mut grid, ANN, FromClient::Submit(one(4)));
+    let out = turn(&mut grid);
+    let place = |wanted: fn(&ToWorker) -> bool| {
+        out.0.iter().position(|it| matches!(it, Action::ToWorker(_, message) if wanted(message)))
+    };
+    let free = place(|message| matches!(message, ToWorker::Free(_)));
+    let run = place(|message| matches!(message, ToWorker::Run(_)));
+    assert!(free.is_some() && free < run, "{out:?}");
+}
