@@ -20,6 +20,8 @@ pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const RESTART_WAIT: Duration = Duration::from_millis(500);
 /// What a process of ours ends with that has panicked.
 const PANICKED: i32 = 101;
+/// What it ends with that cannot reach the grid, or that the grid does not take.
+const NO_GRID: i32 = 5;
 
 /// A worker's process. It stops when this one ends, however that ends: its standard input is a pipe
 /// from here.
@@ -82,6 +84,11 @@ impl Watched {
 /// Whether a worker that ended so was ended: it has not said itself that it cannot work.
 pub(crate) fn was_ended(status: ExitStatus) -> bool {
     status.code().is_none_or(|code| code == PANICKED)
+}
+
+/// Whether it ended because there was no grid for it, as far as it could see.
+pub(crate) fn found_no_grid(status: ExitStatus) -> bool {
+    status.code() == Some(NO_GRID)
 }
 
 /// Tells the scheduler, which would notice the silence: this way the worker's calls run elsewhere at

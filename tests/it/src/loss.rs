@@ -222,6 +222,35 @@ async fn a_worker_alone_that_holds_too_much_is_ended_and_its_calls_deaths_say_wh
     assert!(told.contains("above the mark of 0.2"), "{told}");
 }
 
+#[tokio::test]
+async fn a_successor_that_finds_no_grid_tries_again() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut first, address) = scheduler(home.path(), "127.0.0.1:0");
+    let args =
+        ["worker", "--name=w", "--slots=1", "--connect-timeout=0.3", "--scheduler", &address];
+    let mut watcher = grid(home.path(), &args).stderr(Stdio::piped()).spawn().unwrap();
+    let options = ClientOptions {
+        scheduler: address.clone(),
+        identity_dir: home.path().join("identity"),
+        timeout: PATIENCE,
+        ..ClientOptions::new("")
+    };
+    let client = Client::connect_with(&options).await.unwrap();
+    let worker = pid_other_than(&client, 0).await;
+    first.kill().unwrap();
+    first.wait().unwrap();
+    signal("-KILL", worker);
+    let mut told = BufReader::new(watcher.stderr.take().unwrap()).lines();
+    assert!(told.any(|line| line.unwrap().contains("exit status: 5; starting it anew")));
+    let (mut second, _) = scheduler(home.path(), &address);
+    let client = Client::connect_with(&options).await.unwrap();
+    pid_other_than(&client, worker).await;
+    signal("-TERM", u64::from(watcher.id()));
+    assert!(watcher.wait().unwrap().success());
+    second.kill().unwrap();
+    second.wait().unwrap();
+}
+
 #[test]
 fn a_worker_that_says_that_it_cannot_work_is_not_started_anew() {
     let home = tempfile::tempdir().unwrap();

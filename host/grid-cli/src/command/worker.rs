@@ -221,6 +221,7 @@ impl WorkerCommand {
         let start = || Watched::start(name.clone(), &args, global, Stdio::inherit());
         let mut stop = std::pin::pin!(stop::asked(false));
         let (mut worker, mut started, mut wait) = (start()?, Instant::now(), RESTART_WAIT);
+        let mut anew = false;
         loop {
             tokio::select! {
                 () = &mut stop => {
@@ -234,7 +235,10 @@ impl WorkerCommand {
                 continue;
             }
             let (status, why) = worker.why_ended().await?;
-            if !supervisor::was_ended(status) {
+            let was_ended = supervisor::was_ended(status);
+            // A successor may find no grid, or its own name, until somebody has noticed: it tries again.
+            let goes_on = was_ended || anew && supervisor::found_no_grid(status);
+            if !goes_on {
                 // It has said why on standard error.
                 let code = status.code().and_then(|code| u8::try_from(code).ok());
                 return code
@@ -243,7 +247,7 @@ impl WorkerCommand {
             }
             say(format_args!("{name}: {why}; starting it anew"));
             // A grid that cannot be reached notices by itself.
-            if let Ok(client) = global.connect_to(&global.scheduler).await {
+            if was_ended && let Ok(client) = global.connect_to(&global.scheduler).await {
                 let _ = supervisor::report(&client, &name, &why).await;
             }
             // One that ends at once, again and again, costs little.
@@ -252,7 +256,7 @@ impl WorkerCommand {
                 () = &mut stop => return Ok(()),
                 () = tokio::time::sleep(wait.min(RESTART_WAIT_MAX)) => {}
             }
-            (worker, started) = (start()?, Instant::now());
+            (worker, started, anew) = (start()?, Instant::now(), true);
         }
     }
 
