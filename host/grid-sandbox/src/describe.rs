@@ -136,7 +136,48 @@ fn check_name(what: &str, name: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::check_name;
+    use grid_proto::{BundleDescription, Parameter, TaskDescription, TaskLimits};
+
+    use super::{check, check_name};
+
+    /// A bundle of one task with one parameter, changed.
+    fn bundle(change: impl FnOnce(&mut TaskDescription), imports: &[&str]) -> BundleDescription {
+        let parameter = Parameter { name: "data".into(), shape: "Reader".into(), lazy: false };
+        let mut task = TaskDescription {
+            name: "reads".into(),
+            doc: String::new(),
+            parameters: vec![parameter],
+            output: "u64".into(),
+            pure: true,
+            resident: false,
+            retries: 0,
+            scratch_bytes: 0,
+            limits: TaskLimits::default(),
+            reads: Vec::new(),
+            writes: Vec::new(),
+        };
+        change(&mut task);
+        BundleDescription {
+            name: "bundle".into(),
+            version: "1.0.0".into(),
+            sdk: String::new(),
+            tasks: vec![task],
+            imports: imports.iter().map(|import| (*import).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let lazy = |task: &mut TaskDescription| task.parameters[0].lazy = true;
+        check(&mut bundle(lazy, &["grid:task/objects@0.1.0"])).unwrap();
+        let refused = check(&mut bundle(lazy, &["grid:task/log@0.1.0"])).unwrap_err();
+        assert!(refused.contains("`reads` is lazy"), "{refused}");
+        let own = |task: &mut TaskDescription| task.scratch_bytes = 1;
+        check(&mut bundle(own, &[])).unwrap();
+        let both = |task: &mut TaskDescription| (task.scratch_bytes, task.resident) = (1, true);
+        let refused = check(&mut bundle(both, &[])).unwrap_err();
+        assert!(refused.contains("`reads` is resident"), "{refused}");
+    }
 
     #[test]
     fn names_are_sane() {
