@@ -189,7 +189,7 @@ impl Scattering<'_> {
         let mut reason = String::new();
         for _ in 0..TRIES_MAX {
             let homes = self.find_homes(&items, &left, &failed).await?;
-            let uploaded = upload_all(link, &items, homes).await;
+            let uploaded = upload_all(link, &items, &futures, homes).await;
             left.clear();
             for Uploaded { worker, rest, error } in uploaded {
                 left.extend(rest);
@@ -284,16 +284,36 @@ async fn lost<T>(items: &[Item], futures: &[Future<T>]) -> Result<Vec<usize>, Cl
 }
 
 /// Uploads to all workers at the same time.
-async fn upload_all(
+async fn upload_all<T>(
     link: &Arc<Link>,
     items: &Arc<Vec<Item>>,
+    futures: &[Future<T>],
     homes: BTreeMap<WorkerId, (Holder, Vec<usize>)>,
 ) -> Vec<Uploaded> {
     let mut uploads = JoinSet::new();
     for (home, places) in homes.into_values() {
-        uploads.spawn(upload::to_worker(Arc::clone(link), Arc::clone(items), home, places));
+        // The last to arrive: as long as it has not, it fails when the worker is gone.
+        let gone = places.last().map(|place| is_lost(futures[*place].untyped()));
+        let gone = async move {
+            match gone {
+                Some(gone) => gone.await,
+                None => std::future::pending().await,
+            }
+        };
+        uploads.spawn(upload::to_worker(Arc::clone(link), Arc::clone(items), home, places, gone));
     }
     uploads.join_all().await
+}
+
+/// Waits until the grid says that this data is lost, which it knows before a connection has been silent
+/// for so long that it ends.
+async fn is_lost(future: Future<()>) {
+    future.wait().await;
+    match future.slot().failure() {
+        Some(ClientError::Failed(failure)) if failure.kind == FailureKind::LostData => {}
+        // It has arrived, or there will be nothing to wait for.
+        _ => std::future::pending().await,
+    }
 }
 
 impl Item {

@@ -104,15 +104,19 @@ fn item(value: Value) -> Item {
     }
 }
 
-/// Uploads some items to one worker.
+/// Uploads some items to one worker, unless it is said to be gone meanwhile.
 pub(crate) async fn to_worker(
     link: Arc<Link>,
     items: Arc<Vec<Item>>,
     home: Holder,
     places: Vec<usize>,
+    gone: impl Future<Output = ()>,
 ) -> Uploaded {
     let mut kept = BTreeSet::new();
-    let done = upload(&link, &items, &home.address, &places, &mut kept).await;
+    let done = tokio::select! {
+        done = upload(&link, &items, &home.address, &places, &mut kept) => done,
+        () = gone => Err(NetError::Closed("the worker is gone".to_owned())),
+    };
     let rest = places.into_iter().filter(|place| !kept.contains(place)).collect();
     let error = done.err();
     if let Some(error) = &error {
