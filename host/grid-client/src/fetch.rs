@@ -36,6 +36,26 @@ enum Got {
     File(PartialFile),
 }
 
+/// What has come of a result whose holder broke off in the middle: another one gives the rest.
+#[derive(Default)]
+struct Begun {
+    meta: Option<ObjectMeta>,
+    bytes: Vec<u8>,
+}
+
+impl Begun {
+    /// What to ask for: the rest, if it is the same result.
+    fn request(&mut self, key: Key, meta: ObjectMeta) -> BulkRequest {
+        if self.meta.replace(meta) != Some(meta) {
+            self.bytes = Vec::new();
+        }
+        match self.bytes.len() {
+            0 => BulkRequest::Objects(vec![key]),
+            offset => BulkRequest::Rest { key, meta, offset: offset as u64 },
+        }
+    }
+}
+
 /// Waits until a call has ended and gives its value.
 pub(crate) async fn value(link: &Link, slot: &Slot, key: Key) -> Result<Value, ClientError> {
     match get(link, slot, key, Into::Memory).await? {
@@ -134,14 +154,15 @@ async fn read(
     into: Into<'_>,
     meta: ObjectMeta,
     recv: &mut RecvStream,
+    begun: &mut Begun,
 ) -> Result<Got, Broken> {
     refuse_too_large(link, into, meta)?;
     let path = match into {
         Into::File(path) => path,
         Into::Memory => {
             let size = usize::try_from(meta.size).unwrap_or(usize::MAX);
-            let bytes = recv.recv_bytes(size).await.map_err(Broken::Link)?;
-            let value = Value { codec: meta.codec, bytes };
+            recv.recv_rest(&mut begun.bytes, size).await.map_err(Broken::Link)?;
+            let value = Value { codec: meta.codec, bytes: std::mem::take(&mut begun.bytes) };
             return match value.meta() == meta {
                 true => Ok(Got::Value(value)),
                 false => Err(Broken::Link(changed())),
@@ -191,6 +212,7 @@ fn changed() -> NetError {
 async fn get(link: &Link, slot: &Slot, key: Key, into: Into<'_>) -> Result<Got, ClientError> {
     let mut backoff = Backoff::new(WAIT_FIRST, WAIT_MAX, u64::from(key.0[0]));
     let mut reason = String::new();
+    let mut begun = Begun::default();
     for _ in 0..ROUNDS_MAX {
         let (news, standing) = slot.ended_after(None).await;
         let (meta, holders) = match standing {
@@ -201,7 +223,7 @@ async fn get(link: &Link, slot: &Slot, key: Key, into: Into<'_>) -> Result<Got, 
             Standing::Pending => continue,
         };
         tokio::select! {
-            fetched = from_any(link, key, meta, &holders, into) => match fetched {
+            fetched = from_any(link, key, meta, &holders, into, &mut begun) => match fetched {
                 Ok(got) => return Ok(got),
                 Err(Broken::Here(error)) => return Err(error),
                 Err(Broken::Link(error)) => reason = error.to_string(),
@@ -239,10 +261,11 @@ async fn from_any(
     meta: ObjectMeta,
     holders: &[Holder],
     into: Into<'_>,
+    begun: &mut Begun,
 ) -> Result<Got, Broken> {
     let mut last = NetError::Closed("no worker holds it at the moment".to_owned());
     for holder in holders {
-        match from_one(link, key, meta, &holder.address, into).await {
+        match from_one(link, key, meta, &holder.address, into, begun).await {
             Err(Broken::Link(error)) => {
                 tracing::info!(address = %holder.address, %error, "a holder gave no result");
                 link.set_peer(&holder.address, None);
@@ -260,6 +283,7 @@ async fn from_one(
     meta: ObjectMeta,
     address: &str,
     into: Into<'_>,
+    begun: &mut Begun,
 ) -> Result<Got, Broken> {
     if meta.size >= grid_share::BYTES_MIN
         && let Some(got) = from_host(link, key, meta, address, into).await?
@@ -268,7 +292,7 @@ async fn from_one(
     }
     let asked = async {
         let connection = link.worker(address).await?;
-        let request = BulkRequest::Objects(vec![key]);
+        let request = begun.request(key, meta);
         let (mut send, mut recv) = Link::bulk(&connection, &request).await?;
         send.finish().await?;
         let header = recv.recv::<BulkHeader>().await?;
@@ -277,7 +301,7 @@ async fn from_one(
     let (header, mut recv) = asked.await.map_err(Broken::Link)?;
     let reason = match header {
         Some(BulkHeader::Found(found)) if found == meta => {
-            return read(link, into, meta, &mut recv).await;
+            return read(link, into, meta, &mut recv, begun).await;
         }
         Some(BulkHeader::Found(_)) => "it holds another result".to_owned(),
         Some(BulkHeader::Missing) | None => "it does not hold the result any more".to_owned(),

@@ -184,6 +184,15 @@ impl Connection {
         }
     }
 
+    /// Whether it is closed, by whomever.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        match &self.inner {
+            AnyConnection::Quic(connection) => connection.close_reason().is_some(),
+            AnyConnection::Memory(connection) => connection.is_closed(),
+        }
+    }
+
     /// Waits until the connection is closed, by whomever, and says why.
     pub async fn closed(&self) -> String {
         match &self.inner {

@@ -121,6 +121,10 @@ impl MemoryConnection {
         });
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.borrow().is_some()
+    }
+
     pub(crate) async fn closed(&self) -> String {
         let mut watch = self.closed.subscribe();
         match watch.wait_for(Option::is_some).await {

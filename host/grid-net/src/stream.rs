@@ -129,18 +129,28 @@ impl RecvStream {
     /// When the stream ends before.
     pub async fn recv_bytes(&mut self, size: usize) -> Result<Vec<u8>, NetError> {
         let mut bytes = Vec::new();
-        let mut limited = (&mut self.inner).take(size as u64);
+        self.recv_rest(&mut bytes, size).await?;
+        Ok(bytes)
+    }
+
+    /// What is left of `size` bytes, of which `bytes` are there: what has arrived stays there, though
+    /// the stream may end or the future be dropped.
+    ///
+    /// # Errors
+    /// When the stream ends before.
+    pub async fn recv_rest(&mut self, bytes: &mut Vec<u8>, size: usize) -> Result<(), NetError> {
+        let mut limited = (&mut self.inner).take(size.saturating_sub(bytes.len()) as u64);
         while bytes.len() < size {
             if bytes.len() == bytes.capacity() {
                 // As above: memory follows what really arrives, and is never more than all of it.
                 bytes.reserve_exact((size - bytes.len()).min(bytes.len().max(1 << 20)));
             }
-            if limited.read_buf(&mut bytes).await? == 0 {
+            if limited.read_buf(bytes).await? == 0 {
                 let length = bytes.len();
                 return Err(NetError::Closed(format!("{length} of {size} bytes arrived")));
             }
         }
-        Ok(bytes)
+        Ok(())
     }
 }
 

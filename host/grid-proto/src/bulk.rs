@@ -10,6 +10,16 @@ use crate::value::ObjectMeta;
 pub enum BulkRequest {
     /// The bytes of these objects, each behind a [`BulkHeader`], in this order. To a worker.
     Objects(Vec<Key>),
+    /// What is left of an object of which a part has come, perhaps from another worker: its bytes from
+    /// `offset` on, behind a header, or [`BulkHeader::Missing`] if it is not this one. To a worker.
+    Rest {
+        /// Which.
+        key: Key,
+        /// What it is: parts of different results do not fit.
+        meta: ObjectMeta,
+        /// How many bytes there are already.
+        offset: u64,
+    },
     /// The bytes of a bundle behind one header. To the scheduler.
     Bundle(BundleHash),
     /// The opener sends a bundle's bytes, the answer is one header whose meta describes what

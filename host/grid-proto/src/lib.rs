@@ -37,7 +37,7 @@ pub use report::Spent;
 pub use value::{Codec, ObjectMeta, Value, Version, hash_of};
 
 /// Both ends of a link must speak the same version; it changes with every change of a message.
-pub const PROTOCOL_VERSION: u16 = 6;
+pub const PROTOCOL_VERSION: u16 = 7;
 
 #[cfg(test)]
 mod tests;

@@ -30,7 +30,12 @@ pub(crate) async fn answer(
             let header = store(&mut recv, &files, &inputs, hash, size).await?;
             send.send(&header).await?;
         }
-        Some(BulkRequest::Objects(_) | BulkRequest::Put(_) | BulkRequest::Share) => {
+        Some(
+            BulkRequest::Objects(_)
+            | BulkRequest::Rest { .. }
+            | BulkRequest::Put(_)
+            | BulkRequest::Share,
+        ) => {
             let reason = "this is the scheduler; objects are with the workers".to_owned();
             send.send(&BulkHeader::Refused(reason)).await?;
         }

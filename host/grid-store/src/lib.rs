@@ -30,7 +30,7 @@ mod store;
 mod writing;
 
 pub use files::OwnDirectory;
-pub use object::{Buffer, Gauge, Object};
+pub use object::{Buffer, Gauge, Object, Reserved};
 pub use reader::{LoadError, RangeReader, Reader, Receiver};
 pub use store::{Store, StoreConfig, Usage};
 pub use writing::{Writing, Written};

@@ -1,5 +1,6 @@
 //! Bytes that come and go in pieces, because all of them may be more than memory has.
 
+use std::fmt;
 use std::io::{self, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,6 +12,9 @@ use crate::files::{DiskRead, HEADER_BYTES, SpillFile, Unfinished};
 use crate::object::{Gauge, Object, Reserved};
 use crate::store::Claim;
 use crate::writing::{Whole, Written};
+
+/// Pieces in which bytes are passed over.
+const SKIPPED_BYTES: usize = 1 << 20;
 
 /// Why an object that was there could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +66,28 @@ impl Reader {
         self.meta
     }
 
+    /// Passes over the first bytes. Those of a file are read nevertheless: what comes after them is
+    /// verified together with them. May wait for a disk.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn skip(&mut self, count: u64) -> Result<(), LoadError> {
+        if let Source::Memory { object, at } = &mut self.source {
+            *at = usize::try_from(count).unwrap_or(usize::MAX).min(object.bytes.len());
+            return Ok(());
+        }
+        let mut buffer = vec![0; SKIPPED_BYTES];
+        let mut left = count;
+        while left > 0 {
+            let length = usize::try_from(left).unwrap_or(usize::MAX).min(SKIPPED_BYTES);
+            match self.read(&mut buffer[..length])? {
+                0 => break,
+                read => left -= read as u64,
+            }
+        }
+        Ok(())
+    }
+
     /// The object, if it is in memory.
     #[must_use]
     pub fn object(&self) -> Option<&Object> {
@@ -102,6 +128,12 @@ impl Reader {
     }
 }
 
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} bytes", self.seen.bytes(), self.meta.size)
+    }
+}
+
 /// A large object on its way into a file.
 pub struct Receiver {
     key: Key,
@@ -129,6 +161,12 @@ impl Receiver {
     #[must_use]
     pub fn meta(&self) -> ObjectMeta {
         self.meta
+    }
+
+    /// How much of it has come.
+    #[must_use]
+    pub fn received_bytes(&self) -> u64 {
+        self.seen.bytes()
     }
 
     /// All of it has come, and it is what it should be.

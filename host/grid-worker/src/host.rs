@@ -66,8 +66,11 @@ async fn answer(mut stream: HostStream, serving: &Serving) -> Result<(), NetErro
                 let header = take(&items, fd, serving).await?;
                 stream.send(&header, None).await?;
             }
-            BulkRequest::Bundle(_) | BulkRequest::Deploy { .. } | BulkRequest::Share => {
-                let reason = "there are only objects here".to_owned();
+            BulkRequest::Rest { .. }
+            | BulkRequest::Bundle(_)
+            | BulkRequest::Deploy { .. }
+            | BulkRequest::Share => {
+                let reason = "there are only whole objects here".to_owned();
                 stream.send(&BulkHeader::Refused(reason), None).await?;
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use grid_net::{NetError, RecvStream};
 use grid_proto::{Key, ObjectMeta};
-use grid_store::{Object, Receiver, Store};
+use grid_store::{Object, Receiver, Reserved, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
@@ -29,6 +29,20 @@ pub(crate) struct Incoming {
     store: Store,
     permits: Arc<Semaphore>,
     permits_max: u32,
+}
+
+/// An object of which a part has come, or all.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    meta: ObjectMeta,
+    part: Part,
+}
+
+#[derive(Debug)]
+enum Part {
+    /// All of it is counted from the beginning.
+    Memory(Vec<u8>, Reserved),
+    File(Option<Box<Receiver>>),
 }
 
 /// An object that has come whole and unchanged.
@@ -70,14 +84,38 @@ impl Incoming {
         meta: ObjectMeta,
         recv: &mut RecvStream,
     ) -> Result<Arrived, NetError> {
-        if self.store.is_large(meta.size) {
-            return self.take_to_file(key, meta, recv).await;
+        let mut partial = self.begin(key, meta).await?;
+        partial.go_on(recv).await?;
+        self.finish(key, partial).await
+    }
+
+    /// An object of which nothing has come yet.
+    ///
+    /// # Errors
+    /// When the disk takes no more.
+    pub(crate) async fn begin(&self, key: Key, meta: ObjectMeta) -> Result<Partial, NetError> {
+        let part = if self.store.is_large(meta.size) {
+            let store = self.store.clone();
+            Part::File(Some(on_disk(move || store.receive(key, meta).map(Box::new)).await?))
+        } else {
+            Part::Memory(Vec::new(), self.store.gauge().reserve(meta.size))
+        };
+        Ok(Partial { meta, part })
+    }
+
+    /// An object all of which has come.
+    ///
+    /// # Errors
+    /// It is not what it should be.
+    pub(crate) async fn finish(&self, key: Key, partial: Partial) -> Result<Arrived, NetError> {
+        match partial.part {
+            Part::Memory(bytes, reserved) => {
+                drop(reserved);
+                self.verify(key, partial.meta, bytes).await
+            }
+            Part::File(Some(receiver)) if receiver.is_whole() => Ok(Arrived::File(receiver)),
+            Part::File(_) => Err(changed(&key)),
         }
-        let size = usize::try_from(meta.size).unwrap_or(usize::MAX);
-        let reserved = self.store.gauge().reserve(meta.size);
-        let bytes = recv.recv_bytes(size).await?;
-        drop(reserved);
-        self.verify(key, meta, bytes).await
     }
 
     /// An object of bytes that have come, if they are what they should be.
@@ -119,27 +157,6 @@ impl Incoming {
         object.map(Arrived::Object).ok_or_else(|| changed(&key))
     }
 
-    async fn take_to_file(
-        &self,
-        key: Key,
-        meta: ObjectMeta,
-        recv: &mut RecvStream,
-    ) -> Result<Arrived, NetError> {
-        let store = self.store.clone();
-        let mut receiver = on_disk(move || store.receive(key, meta)).await?;
-        let mut left = meta.size;
-        while left > 0 {
-            let length = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES);
-            let piece = recv.recv_bytes(length).await?;
-            left -= piece.len() as u64;
-            receiver = on_disk(move || receiver.write(&piece).map(|()| receiver)).await?;
-        }
-        match receiver.is_whole() {
-            true => Ok(Arrived::File(Box::new(receiver))),
-            false => Err(changed(&key)),
-        }
-    }
-
     /// Keeps what has arrived. Says whether it is kept.
     pub(crate) fn keep(&self, key: Key, arrived: Arrived) -> bool {
         match arrived {
@@ -154,6 +171,49 @@ impl Incoming {
                     false
                 }
             },
+        }
+    }
+}
+
+impl Partial {
+    pub(crate) fn meta(&self) -> ObjectMeta {
+        self.meta
+    }
+
+    /// How much of it has come.
+    pub(crate) fn bytes(&self) -> u64 {
+        match &self.part {
+            Part::Memory(bytes, _) => bytes.len() as u64,
+            Part::File(receiver) => receiver.as_ref().map_or(0, |it| it.received_bytes()),
+        }
+    }
+
+    /// Reads what is left off a stream. What has come is not lost if that ends early, or takes too
+    /// long.
+    ///
+    /// # Errors
+    /// When the stream ends early, or the disk takes no more.
+    pub(crate) async fn go_on(&mut self, recv: &mut RecvStream) -> Result<(), NetError> {
+        let size = self.meta.size;
+        match &mut self.part {
+            Part::Memory(bytes, _) => {
+                recv.recv_rest(bytes, usize::try_from(size).unwrap_or(usize::MAX)).await
+            }
+            Part::File(place) => {
+                while let Some(left) = place.as_ref().map(|it| size - it.received_bytes())
+                    && left > 0
+                {
+                    let length = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES);
+                    let mut piece = Vec::new();
+                    let received = recv.recv_rest(&mut piece, length).await;
+                    // Away only while it writes: dropped in the middle of that, it is of no use.
+                    let Some(mut receiver) = place.take() else { break };
+                    let written = on_disk(move || receiver.write(&piece).map(|()| receiver));
+                    *place = Some(written.await?);
+                    received?;
+                }
+                Ok(())
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ mod incoming;
 mod local;
 mod memory;
 mod objects;
+mod partials;
 mod peers;
 mod process;
 mod residents;

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use grid_net::{Connection, Endpoint, HostStream, Kind, NetError};
+use grid_net::{Connection, Endpoint, HostStream, Kind, NetError, RecvStream};
 use grid_proto::message::{BulkHeader, BulkRequest};
 use grid_proto::{Key, WorkerId};
 
-use crate::incoming::{Arrived, Incoming};
+use crate::incoming::{Arrived, Incoming, Partial};
+use crate::partials::Partials;
 
 /// A peer that does not answer by then is asked no further; the input comes from elsewhere.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -16,6 +17,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// or that then is slower than this.
 const BYTES_PER_SECOND_MIN: u64 = 1 << 20;
+
+/// How often one peer is asked for what is left, should it break off again and again.
+const RESUMED_MAX: u32 = 3;
 
 /// What came of one request.
 pub(crate) struct Fetched {
@@ -38,14 +42,17 @@ pub(crate) struct Peers {
     endpoint: Endpoint,
     incoming: Incoming,
     connections: Arc<Mutex<BTreeMap<String, Connection>>>,
+    partials: Partials,
 }
 
 impl Peers {
     pub(crate) fn new(endpoint: Endpoint, incoming: Incoming) -> Self {
-        Self { endpoint, incoming, connections: Arc::default() }
+        Self { endpoint, incoming, connections: Arc::default(), partials: Partials::default() }
     }
 
-    /// Asks one peer for objects. Whatever does not arrive whole and unchanged has failed.
+    /// Asks one peer for objects. Whatever does not arrive whole and unchanged has failed. A peer that is
+    /// there and has broken off in the middle of an object is asked for the rest of it; so is the next
+    /// one, if it has the same.
     pub(crate) async fn fetch(
         self,
         from: WorkerId,
@@ -54,15 +61,28 @@ impl Peers {
     ) -> Fetched {
         let started = Instant::now();
         let mut objects = Vec::new();
-        if let Some(address) = address
-            && let Err(error) = self.fetch_from(&address, &keys, &mut objects).await
-        {
+        let mut failed = keys;
+        let Some(address) = address else {
+            return Fetched { from, objects, failed, took: started.elapsed() };
+        };
+        for again in 1..=RESUMED_MAX {
+            let before = self.partials.bytes_of(&failed);
+            let fetched = self.fetch_from(&address, &failed, &mut objects).await;
+            let arrived = |key: &Key| objects.iter().any(|(arrived, _)| arrived == key);
+            failed.retain(|key| !arrived(key));
+            let Err(error) = fetched else { break };
             tracing::info!(%address, %error, "fetching from a peer failed");
-            self.hang_up(&address);
+            let goes_on = self.partials.bytes_of(&failed) > before && self.is_there(&address);
+            if !goes_on || again == RESUMED_MAX {
+                self.hang_up(&address);
+                break;
+            }
         }
-        let arrived = |key: &Key| objects.iter().any(|(arrived, _)| arrived == key);
-        let failed = keys.into_iter().filter(|key| !arrived(key)).collect();
         Fetched { from, objects, failed, took: started.elapsed() }
+    }
+
+    fn is_there(&self, address: &str) -> bool {
+        self.lock().get(address).is_some_and(|connection| !connection.is_closed())
     }
 
     async fn fetch_from(
@@ -72,7 +92,15 @@ impl Peers {
         objects: &mut Vec<(Key, Arrived)>,
     ) -> Result<(), NetError> {
         let connection = self.connect(address).await?;
-        let keys = self.fetch_on_host(&connection, keys, objects).await;
+        let mut keys = self.fetch_on_host(&connection, keys, objects).await;
+        for key in keys.clone() {
+            if let Some(partial) = self.partials.take(&key)
+                && let Some(arrived) = self.fetch_rest(&connection, key, partial).await?
+            {
+                objects.push((key, arrived));
+                keys.retain(|other| *other != key);
+            }
+        }
         if keys.is_empty() {
             return Ok(());
         }
@@ -83,8 +111,8 @@ impl Peers {
             match in_time(ANSWER_TIMEOUT, recv.recv::<BulkHeader>()).await? {
                 Some(BulkHeader::Found(meta)) => {
                     let _room = self.incoming.room(meta.size).await;
-                    let take = self.incoming.take(*key, meta, &mut recv);
-                    objects.push((*key, in_time(time_for(meta.size), take).await?));
+                    let partial = self.incoming.begin(*key, meta).await?;
+                    objects.push((*key, self.receive(*key, partial, &mut recv).await?));
                 }
                 Some(BulkHeader::Missing) => {}
                 Some(BulkHeader::Refused(reason)) => return Err(NetError::Closed(reason)),
@@ -94,6 +122,56 @@ impl Peers {
             }
         }
         Ok(())
+    }
+
+    /// Fetches what is left of an object; `None` if the peer has another one, or none.
+    async fn fetch_rest(
+        &self,
+        connection: &Connection,
+        key: Key,
+        partial: Partial,
+    ) -> Result<Option<Arrived>, NetError> {
+        let (meta, offset) = (partial.meta(), partial.bytes());
+        let asked = async {
+            let (mut send, mut recv) = connection.open(Kind::Bulk).await?;
+            send.send(&BulkRequest::Rest { key, meta, offset }).await?;
+            send.finish().await?;
+            let header = in_time(ANSWER_TIMEOUT, recv.recv::<BulkHeader>()).await?;
+            Ok((header, recv))
+        };
+        match asked.await {
+            Ok((Some(BulkHeader::Found(found)), mut recv)) if found == meta => {
+                let _room = self.incoming.room(meta.size - offset).await;
+                match self.receive(key, partial, &mut recv).await {
+                    Ok(arrived) => Ok(Some(arrived)),
+                    // It came to its end: what had come before may be what is wrong.
+                    Err(_) if self.partials.bytes_of(&[key]) == 0 => Ok(None),
+                    Err(error) => Err(error),
+                }
+            }
+            Ok(_) => Ok(None),
+            Err(error) => {
+                self.partials.keep(key, partial);
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads what is left of an object off a stream. What has come of it when that breaks off is kept.
+    async fn receive(
+        &self,
+        key: Key,
+        mut partial: Partial,
+        recv: &mut RecvStream,
+    ) -> Result<Arrived, NetError> {
+        let left = partial.meta().size - partial.bytes();
+        match in_time(time_for(left), partial.go_on(recv)).await {
+            Ok(()) => self.incoming.finish(key, partial).await,
+            Err(error) => {
+                self.partials.keep(key, partial);
+                Err(error)
+            }
+        }
     }
 
     /// Fetches what a peer on the same host has in memory. Gives the keys that have to come over the

@@ -1,8 +1,8 @@
 //! Serving objects to other workers and to clients, and taking in what clients bring.
 
 use grid_net::{Connection, Endpoint, Kind, NetError, RecvStream, SendStream};
-use grid_proto::Key;
 use grid_proto::message::{BulkHeader, BulkRequest};
+use grid_proto::{Key, ObjectMeta};
 use grid_store::{LoadError, Reader, Store};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -66,6 +66,10 @@ async fn answer(
             send.send(&serving.door.clone().unwrap_or_else(none)).await?;
             return send.finish().await;
         }
+        Some(BulkRequest::Rest { key, meta, offset }) => {
+            send_rest(key, meta, offset, &mut send, serving).await?;
+            return send.finish().await;
+        }
         Some(BulkRequest::Bundle(_) | BulkRequest::Deploy { .. }) => {
             let reason = "this is a worker; bundles are with the scheduler".to_owned();
             return send.send(&BulkHeader::Refused(reason)).await;
@@ -78,28 +82,61 @@ async fn answer(
                 send.send(&BulkHeader::Found(object.meta)).await?;
                 send.send_bytes(&object.bytes).await?;
             }
-            None => send_from_file(key, &mut send, serving).await?,
+            None => {
+                if let Some(reader) = open(key, 0, serving).await {
+                    send_from_file(key, reader, &mut send, serving).await?;
+                } else {
+                    send.send(&BulkHeader::Missing).await?;
+                }
+            }
         }
     }
     send.finish().await
 }
 
-/// Sends an object that is not in memory, piece by piece. One that cannot be read is lost: whoever
-/// wanted it sees the stream end early, or bytes that do not have the object's hash.
-async fn send_from_file(
+/// Sends what is left of an object, if it is still this one.
+async fn send_rest(
     key: Key,
+    meta: ObjectMeta,
+    offset: u64,
     send: &mut SendStream,
     serving: &Serving,
 ) -> Result<(), NetError> {
+    if serving.store.meta(&key) != Some(meta) || offset > meta.size {
+        return send.send(&BulkHeader::Missing).await;
+    }
+    match open(key, offset, serving).await {
+        Some(reader) if reader.meta() == meta => send_from_file(key, reader, send, serving).await,
+        _ => send.send(&BulkHeader::Missing).await,
+    }
+}
+
+/// An object, wherever it is, from this byte on. One that cannot be read is lost.
+async fn open(key: Key, offset: u64, serving: &Serving) -> Option<Reader> {
     let store = serving.store.clone();
-    let mut reader = match blocking(move || store.reader(&key)).await {
-        Ok(reader) => reader,
-        Err(LoadError::Missing) => return send.send(&BulkHeader::Missing).await,
+    let opened = blocking(move || {
+        let mut reader = store.reader(&key)?;
+        reader.skip(offset)?;
+        Ok(reader)
+    });
+    match opened.await {
+        Ok(reader) => Some(reader),
+        Err(LoadError::Missing) => None,
         Err(error) => {
             serving.tell_lost(key, &error).await;
-            return send.send(&BulkHeader::Missing).await;
+            None
         }
-    };
+    }
+}
+
+/// Sends an object that may not be in memory, piece by piece. One that cannot be read is lost: whoever
+/// wanted it sees the stream end early, or bytes that do not have the object's hash.
+async fn send_from_file(
+    key: Key,
+    mut reader: Reader,
+    send: &mut SendStream,
+    serving: &Serving,
+) -> Result<(), NetError> {
     send.send(&BulkHeader::Found(reader.meta())).await?;
     loop {
         let (read, rest) = blocking(move || next_piece(reader)).await;
