@@ -50,6 +50,7 @@ mod parts;
 #[cfg(test)]
 mod placement;
 #[cfg(test)]
+mod pressure;
 mod scratch;
 #[cfg(test)]
 mod shared;
