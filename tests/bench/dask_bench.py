@@ -50,6 +50,35 @@ def used_by_two(client, value, **mode):
     return time.perf_counter() - started
 
 
+def part(number):
+    return bytes([number]) * (1 << 20)
+
+
+def cut(value, number):
+    size = len(value) // 32
+    return value[number * size : (number + 1) * size]
+
+
+def join(cuts):
+    return b"".join(cuts)
+
+
+def shuffle(client, number):
+    """32 parts of 1 MiB, each cut in 32, the cuts of one number joined: as one graph."""
+    parts = range(32)
+    graph = {("part", number, p): (part, p) for p in parts}
+    for p in parts:
+        for c in parts:
+            graph["cut", number, p, c] = (cut, ("part", number, p), c)
+    for c in parts:
+        graph["join", number, c] = (join, [("cut", number, p, c) for p in parts])
+        graph["length", number, c] = (len, ("join", number, c))
+    started = time.perf_counter()
+    lengths = client.get(graph, [("length", number, c) for c in parts])
+    assert lengths == [1 << 20] * 32
+    return time.perf_counter() - started
+
+
 def median_of(measure, count):
     return statistics.median(measure() for _ in range(count))
 
@@ -60,6 +89,7 @@ def data(client):
     large, shared = bytes(256 << 20), bytes(64 << 20)
     arrays = numpy.ones(256 << 20, dtype="u1"), numpy.ones(64 << 20, dtype="u1")
     return {
+        "shuffle_s": statistics.median([shuffle(client, number) for number in range(6)][1:]),
         "round_trip_s": median_of(lambda: round_trip(client, large), 3),
         "round_trip_best_s": median_of(lambda: round_trip(client, arrays[0], direct=True), 5),
         "used_by_two_s": median_of(lambda: used_by_two(client, shared), 3),

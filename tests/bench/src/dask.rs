@@ -22,6 +22,8 @@ pub(crate) struct Dask {
     pub(crate) round_trip_best_s: f64,
     pub(crate) used_by_two_s: f64,
     pub(crate) used_by_two_best_s: f64,
+    /// As one graph.
+    pub(crate) shuffle_s: f64,
 }
 
 /// Measures it once per run.
@@ -48,6 +50,7 @@ pub(crate) fn measure() -> anyhow::Result<Dask> {
         round_trip_best_s: figure("round_trip_best_s")?,
         used_by_two_s: figure("used_by_two_s")?,
         used_by_two_best_s: figure("used_by_two_best_s")?,
+        shuffle_s: figure("shuffle_s")?,
     };
     Ok(*MEASURED.get_or_init(|| measured))
 }

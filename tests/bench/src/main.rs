@@ -12,8 +12,11 @@ mod grid;
 mod kernels;
 mod machine;
 mod memory;
+mod objects;
 mod placement;
+mod quic;
 mod sandbox;
+mod shuffle;
 mod spill;
 mod start;
 mod traps;
@@ -28,11 +31,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 struct Bench {
     /// Which: sandbox, kernels, machine, crowds, placement, calls, latency, graphs, neighbour, start, memory,
-    /// traps, spill, data, csv. All if none is named.
+    /// traps, spill, data, csv, objects, shuffle, quic. All if none is named.
     names: Vec<String>,
     /// Leave the peers out.
     #[arg(long)]
     alone: bool,
+    /// Be the other end of a plain stream of `quic`.
+    #[arg(long, hide = true)]
+    echo: Option<quic::Settings>,
     /// Be the neighbour of `neighbour`.
     #[arg(long, hide = true, value_name = "SCHEDULER")]
     submit_large: Option<String>,
@@ -43,6 +49,9 @@ fn main() -> anyhow::Result<()> {
     let wanted = |name: &str| bench.names.is_empty() || bench.names.iter().any(|n| n == name);
     let peer = !bench.alone;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if let Some(settings) = bench.echo {
+        return runtime.block_on(quic::echo(settings));
+    }
     if let Some(scheduler) = &bench.submit_large {
         return runtime.block_on(graphs::submit_large(scheduler));
     }
@@ -87,6 +96,15 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("csv") {
         runtime.block_on(csv::run(peer))?;
+    }
+    if wanted("objects") {
+        runtime.block_on(objects::run())?;
+    }
+    if wanted("shuffle") {
+        runtime.block_on(shuffle::run(peer))?;
+    }
+    if wanted("quic") {
+        runtime.block_on(quic::run())?;
     }
     if wanted("spill") {
         spill::run()?;

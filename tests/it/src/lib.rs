@@ -51,6 +51,7 @@ mod parts;
 mod placement;
 #[cfg(test)]
 mod pressure;
+#[cfg(test)]
 mod scratch;
 #[cfg(test)]
 mod shared;
