@@ -468,7 +468,13 @@ pub enum ToWorker {
         message: Box<ToClient>,
     },
     /// Objects that nobody wants any more.
-    Free(Vec<Key>),
+    Free {
+        /// Which.
+        keys: Vec<Key>,
+        /// How many `Holds` of this connection had been heard when that was decided. An object that a
+        /// later one names stays: the scheduler will count on it when it hears that.
+        heard: u64,
+    },
     /// Objects to fetch and keep, each with the workers that have it in order of preference;
     /// answered by `Holds` or `NotAcquired`.
     Acquire(Vec<(Key, Vec<WorkerId>)>),

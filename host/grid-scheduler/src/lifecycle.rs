@@ -340,7 +340,7 @@ impl Scheduler {
                 worker.holds.remove(&id);
                 worker.held_bytes = worker.held_bytes.saturating_sub(size);
                 if !self.mutated(Mutation::FreeNotTold) {
-                    self.send_worker(holder, ToWorker::Free(vec![key]));
+                    self.send_free(holder, key);
                 }
             }
         }

@@ -203,7 +203,7 @@ impl Scheduler {
             && self.workers.of(worker).is_some()
             && !self.adopt_replica(worker, key, meta)
         {
-            self.send_worker(worker, ToWorker::Free(vec![key]));
+            self.send_free(worker, key);
         }
         true
     }

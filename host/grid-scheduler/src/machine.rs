@@ -382,6 +382,7 @@ impl Scheduler {
                 backlog: Backlog::default(),
                 holds: BTreeSet::new(),
                 held_bytes: 0,
+                holds_heard: 0,
                 awaits: BTreeSet::new(),
                 credit: 0,
                 seen: self.now,
@@ -418,7 +419,7 @@ impl Scheduler {
         }
         match message {
             // A client may let go of a million at once.
-            ToWorker::Free(mut keys) => self.frees.entry(id).or_default().append(&mut keys),
+            ToWorker::Free { mut keys, .. } => self.frees.entry(id).or_default().append(&mut keys),
             message => {
                 // It may bring one of them again.
                 self.send_frees(id);
@@ -427,12 +428,19 @@ impl Scheduler {
         }
     }
 
-    fn send_frees(&mut self, id: WorkerId) {
+    pub(crate) fn send_frees(&mut self, id: WorkerId) {
         if let Some(keys) = self.frees.remove(&id)
-            && self.workers.of(id).is_some()
+            && let Some(worker) = self.workers.of(id)
         {
-            self.actions.push_back(Action::ToWorker(id, ToWorker::Free(keys)));
+            let all = self.mutated(Mutation::HoldsCrossed);
+            let heard = if all { u64::MAX / 2 } else { worker.holds_heard };
+            self.actions.push_back(Action::ToWorker(id, ToWorker::Free { keys, heard }));
         }
+    }
+
+    /// A worker shall free this. With others, and with how much was heard of it until then.
+    pub(crate) fn send_free(&mut self, id: WorkerId, key: Key) {
+        self.send_worker(id, ToWorker::Free { keys: vec![key], heard: 0 });
     }
 
     /// Tells everybody who wants a call how it stands, if it has ended.

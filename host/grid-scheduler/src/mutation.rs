@@ -131,6 +131,8 @@ mutations! {
     TunedNotRehoused,
     /// What no worker could run is not looked at when one offers something else.
     TunedHomelessForgotten,
+    /// A worker frees what it has just said again that it holds.
+    HoldsCrossed,
 }
 
 impl Scheduler {

@@ -128,7 +128,7 @@ impl Scheduler {
             }
         });
         if !expected {
-            self.send_worker(worker, ToWorker::Free(vec![key]));
+            self.send_free(worker, key);
         }
     }
 
@@ -139,6 +139,11 @@ impl Scheduler {
     /// A worker has copies. One that was asked for before its result was lost and computed anew may be of
     /// the earlier result: it is as good as none.
     pub(crate) fn on_holds(&mut self, worker: WorkerId, copies: &[(Key, Version)]) {
+        // What was to be freed before is not what it says now.
+        self.send_frees(worker);
+        if let Some(worker) = self.workers.of_mut(worker) {
+            worker.holds_heard += 1;
+        }
         for (key, version) in copies {
             match self.calls.find(key) {
                 Some(_) if self.mutated(Mutation::CopyForgotten) => {}

@@ -347,7 +347,7 @@ impl Scheduler {
         if let Some(worker) = self.workers.of_mut(holder) {
             worker.holds.remove(&id);
             worker.held_bytes = worker.held_bytes.saturating_sub(size);
-            self.send_worker(holder, ToWorker::Free(vec![key]));
+            self.send_free(holder, key);
         }
         self.announce(id, None);
     }
@@ -389,7 +389,7 @@ impl Scheduler {
             }
             if self.calls.contains(id) {
                 let key = self.calls[id].key;
-                self.send_worker(to, ToWorker::Free(vec![key]));
+                self.send_free(to, key);
             }
         }
         self.replicas.short.remove(&id);

@@ -35,7 +35,7 @@ impl Scheduler {
                 continue;
             }
             // It may hold it after all, behind a broken link: then it shall not keep it.
-            self.send_worker(*from, ToWorker::Free(vec![*input]));
+            self.send_free(*from, *input);
             self.lose_replica(input_id, *from);
         }
         self.confirm(&unread);

@@ -47,6 +47,8 @@ pub(crate) struct Worker {
     /// Calls whose results it holds.
     pub(crate) holds: BTreeSet<CallId>,
     pub(crate) held_bytes: u64,
+    /// How many times it has said what it holds.
+    pub(crate) holds_heard: u64,
     /// Data that clients are bringing to it.
     pub(crate) awaits: BTreeSet<CallId>,
     /// Its claim on the data that clients bring next, see `data.rs`.

@@ -114,6 +114,9 @@ pub struct Agent {
     actors: Actors,
     /// What is in the store.
     held: BTreeMap<Key, Held>,
+    /// `Holds` that were sent, and how many of them to earlier schedulers or in earlier connections.
+    told: u64,
+    told_before: u64,
     fetches: Fetches,
     /// Calls that wait for a bundle to be ready.
     loading: BTreeMap<BundleHash, BTreeSet<Key>>,
@@ -140,6 +143,8 @@ impl Agent {
             waiting: Waiting::new(waiting_max),
             actors: Actors::default(),
             held: BTreeMap::new(),
+            told: 0,
+            told_before: 0,
             fetches: Fetches::default(),
             loading: BTreeMap::new(),
             loaded: BTreeMap::new(),
@@ -167,6 +172,7 @@ impl Agent {
         self.peers.clear();
         self.fetches = Fetches::default();
         self.loading.clear();
+        self.told_before = self.told;
     }
 
     /// Attempts that were in hand.
@@ -214,8 +220,12 @@ impl Agent {
                     self.actions.push_back(Action::Tell(key, attempt, message));
                 }
             }
-            ToWorker::Free(keys) => {
+            ToWorker::Free { keys, heard } => {
+                let heard = self.told_before + heard;
                 for key in keys {
+                    if self.held.get(&key).is_some_and(|held| held.told > heard) {
+                        continue;
+                    }
                     self.fetches.forget(&key);
                     self.held.remove(&key);
                     self.actions.push_back(Action::Drop(key));
@@ -369,13 +379,11 @@ impl Agent {
                 }
                 continue;
             };
-            self.held.insert(*key, Held { made: None, version: *version });
+            self.held.insert(*key, Held { made: None, version: *version, told: 0 });
             kept.push((*key, *version));
             self.complete_inputs(key, calls);
         }
-        if !kept.is_empty() {
-            self.actions.push_back(Action::Send(FromWorker::Holds(kept)));
-        }
+        self.tell_holds(kept);
         for key in failed {
             self.fetches.failed(*key, from);
         }
@@ -423,7 +431,7 @@ impl Agent {
         self.jobs.remove(&key);
         let made = match &outcome {
             Outcome::Memory { meta, .. } => {
-                Some(Held { made: Some(attempt), version: meta.version() })
+                Some(Held { made: Some(attempt), version: meta.version(), told: 0 })
             }
             _ => None,
         };
@@ -567,6 +575,8 @@ struct Held {
     /// The attempt that made it; `None` for copies.
     made: Option<Attempt>,
     version: Version,
+    /// The number of the last `Holds` that named it; 0 if none has.
+    told: u64,
 }
 
 /// Inputs that are not in the store, and the actor if it is not here.

@@ -61,7 +61,7 @@ impl Worker {
             ToWorker::Cancel(attempts) => {
                 self.hands.retain(|run| !attempts.contains(&(run.key, run.attempt)));
             }
-            ToWorker::Free(keys) => {
+            ToWorker::Free { keys, .. } => {
                 for key in keys {
                     self.store.remove(&key);
                 }

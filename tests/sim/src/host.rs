@@ -59,7 +59,7 @@ impl World {
                     let invariants = &mut self.oracle.invariants;
                     named("balance", invariants.check_asked_back(id, &message))?;
                     invariants.hands.on_to_worker(id, &message);
-                    if let ToWorker::Free(keys) = &message {
+                    if let ToWorker::Free { keys, .. } = &message {
                         self.oracle.on_free(keys);
                     }
                     if let ToWorker::Run(assignments) = &message {

@@ -16,6 +16,7 @@ const RARE: &[(Mutation, u64)] = &[
     (Mutation::AbandonedAwaited, 47),
     (Mutation::TunedNotRehoused, 45),
     (Mutation::BroughtToPaused, 29),
+    (Mutation::HoldsCrossed, 719_187),
 ];
 
 /// A seed that shows it, and what it shows.

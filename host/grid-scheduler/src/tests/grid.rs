@@ -191,7 +191,7 @@ impl Out {
     pub(super) fn freed(&self) -> Vec<(u32, u64)> {
         let mut freed = Vec::new();
         for action in &self.0 {
-            if let Action::ToWorker(worker, ToWorker::Free(keys)) = action {
+            if let Action::ToWorker(worker, ToWorker::Free { keys, .. }) = action {
                 freed.extend(keys.iter().map(|key| (worker.0, number(*key))));
             }
         }

@@ -210,7 +210,8 @@ fn a_worker_is_told_in_one_message_of_a_turn_what_it_shall_free_and_before_it_ge
     (1..=4).for_each(|number| drop(grid.finish(9, number, 0, 1)));
     say(&mut grid, ANN, FromClient::Release(keys[..3].to_vec()));
     let frees = |out: &Out| {
-        let told = out.0.iter().filter(|it| matches!(it, Action::ToWorker(_, ToWorker::Free(_))));
+        let told =
+            out.0.iter().filter(|it| matches!(it, Action::ToWorker(_, ToWorker::Free { .. })));
         (told.count(), out.freed())
     };
     let (messages, mut freed) = frees(&turn(&mut grid));
@@ -223,7 +224,7 @@ fn a_worker_is_told_in_one_message_of_a_turn_what_it_shall_free_and_before_it_ge
     let place = |wanted: fn(&ToWorker) -> bool| {
         out.0.iter().position(|it| matches!(it, Action::ToWorker(_, message) if wanted(message)))
     };
-    let free = place(|message| matches!(message, ToWorker::Free(_)));
+    let free = place(|message| matches!(message, ToWorker::Free { .. }));
     let run = place(|message| matches!(message, ToWorker::Run(_)));
     assert!(free.is_some() && free < run, "{out:?}");
 }

@@ -48,13 +48,25 @@ impl Agent {
     /// A client has brought objects, which are in the store now.
     pub fn on_brought(&mut self, brought: &[(Key, Version)]) {
         for (key, version) in brought {
-            self.held.entry(*key).or_insert(Held { made: None, version: *version });
+            self.held.entry(*key).or_insert(Held { made: None, version: *version, told: 0 });
             let calls = self.fetches.arrived(key).unwrap_or_default();
             self.complete_inputs(key, calls);
         }
-        if !brought.is_empty() {
-            self.actions.push_back(Action::Send(FromWorker::Holds(brought.to_vec())));
+        self.tell_holds(brought.to_vec());
+    }
+
+    /// The scheduler may have decided just now that these are to be freed: the number tells it apart.
+    pub(crate) fn tell_holds(&mut self, copies: Vec<(Key, Version)>) {
+        if copies.is_empty() {
+            return;
         }
+        self.told += 1;
+        for (key, _) in &copies {
+            if let Some(held) = self.held.get_mut(key) {
+                held.told = self.told;
+            }
+        }
+        self.actions.push_back(Action::Send(FromWorker::Holds(copies)));
     }
 
     /// The scheduler wants copies here, which these workers have.
@@ -67,9 +79,7 @@ impl Agent {
                 None => self.fetches.want(key, None, holders, self.id),
             }
         }
-        if !here.is_empty() {
-            self.actions.push_back(Action::Send(FromWorker::Holds(here)));
-        }
+        self.tell_holds(here);
         if !refused.is_empty() {
             self.actions.push_back(Action::Send(FromWorker::NotAcquired(refused)));
         }

@@ -180,11 +180,36 @@ fn an_input_that_was_freed_meanwhile_is_missed_and_not_run_into() {
     done(&mut agent, 1, 0);
     run(&mut agent, 9, 0, &[]);
     assert!(run(&mut agent, 2, 0, &[(1, &[])]).is_empty(), "the slot is busy");
-    agent.on_message(ToWorker::Free(vec![key(1)]));
+    agent.on_message(ToWorker::Free { keys: vec![key(1)], heard: 0 });
     assert_eq!(settle(&mut agent), [Action::Drop(key(1))]);
     let (_, actions) = done(&mut agent, 9, 0);
     assert!(actions.contains(&missing(2, 0, &[(1, OWN)])), "{actions:?}");
     assert!(executed(&actions).is_empty());
+}
+
+#[test]
+fn what_it_has_said_again_that_it_holds_stays_until_the_scheduler_has_heard_that() {
+    let mut agent = agent();
+    let free = |heard| ToWorker::Free { keys: vec![key(1)], heard };
+    let brought = [(key(1), Version(7))];
+    agent.on_brought(&brought);
+    agent.on_brought(&brought);
+    assert_eq!(settle(&mut agent).len(), 2, "it is told each time");
+    // Decided between the two.
+    agent.on_message(free(1));
+    assert_eq!(settle(&mut agent), []);
+    agent.on_message(ToWorker::Acquire(vec![(key(1), Vec::new())]));
+    agent.on_message(free(2));
+    assert_eq!(agent.held().count(), 1);
+    settle(&mut agent);
+    agent.on_message(free(3));
+    assert_eq!(settle(&mut agent), [Action::Drop(key(1))]);
+    // A new connection, in which it has told of it all at first.
+    agent.on_brought(&brought);
+    agent.on_disconnected();
+    settle(&mut agent);
+    agent.on_message(free(0));
+    assert_eq!(settle(&mut agent), [Action::Drop(key(1))]);
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn a_copy_and_calls_share_one_fetch_and_a_call_that_leaves_does_not_end_it() {
 fn a_copy_that_is_called_off_is_not_kept() {
     let mut agent = agent();
     acquire(&mut agent, 9, &[PEER]);
-    agent.on_message(ToWorker::Free(vec![key(9)]));
+    agent.on_message(ToWorker::Free { keys: vec![key(9)], heard: 0 });
     assert_eq!(settle(&mut agent), [Action::Drop(key(9))]);
     assert_eq!(fetched(&mut agent, 9), [Action::Drop(key(9))]);
 }
