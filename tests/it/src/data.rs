@@ -85,8 +85,10 @@ async fn large_values_go_to_named_workers_travel_once_and_stay_where_they_were_a
     // A worker dies: the copy that is left suffices, and another is made.
     signal("-KILL", grid.worker_pids[0]);
     assert_eq!(value.result().await.unwrap(), raw(1, 8 * MIB));
-    eventually("there are two copies again", async || {
-        client.who_has(&[value.key()]).await.unwrap()[0].workers.len() == 2
+    eventually("it is noticed, and there are two copies again", async || {
+        let workers = client.workers().await.unwrap();
+        let noticed = workers.iter().all(|worker| u64::from(worker.pid) != grid.worker_pids[0]);
+        noticed && client.who_has(&[value.key()]).await.unwrap()[0].workers.len() == 2
     })
     .await;
     let refused = client.replicate(&[value.key()], 0).await;
