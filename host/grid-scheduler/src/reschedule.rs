@@ -64,6 +64,10 @@ impl Scheduler {
             } else if let Some(worker) = self.other_for(id, false) {
                 self.dequeue(id);
                 self.hold_back(id, Queue::Of(worker));
+                // All others are about to say what they hold, and then there may be better ones.
+                if self.calls[id].needs().is_none_or(|needs| needs.resources.is_empty()) {
+                    self.elsewhere.insert(id);
+                }
             }
         }
     }

@@ -298,6 +298,30 @@ fn a_call_that_asks_waits_for_others_that_cannot_take_it_yet() {
 }
 
 #[test]
+fn a_call_that_asked_goes_on_before_others_as_soon_as_another_worker_takes_calls() {
+    let mut grid = Grid::with(Config { turn_calls_max: 1, ..Config::default() });
+    grid.worker(1, 1);
+    grid.submit(ANN, &[call(1, &[])], &[key(1)]);
+    let holds: Vec<_> = (100..200).map(|n| (key(n), meta(8))).collect();
+    let registration = Registration { holds, ..grid.registration(2, "w2", 2, 1) };
+    grid.machine.handle(grid.now, Event::WorkerConnected(WorkerId(2), registration));
+    grid.machine.flush(grid.now);
+    let (asks, attempt, spent) = (key(1), Attempt(0), Spent::default());
+    let asked = FromWorker::Finished { key: asks, attempt, outcome: Outcome::Reschedule, spent };
+    grid.machine.handle(grid.now, Event::Worker(WorkerId(1), asked));
+    grid.machine.flush(grid.now);
+    // Enough for both workers that comes before it.
+    let urgent = |number| CallSpec {
+        options: CallOptions { priority: 1, ..CallOptions::default() },
+        ..call(number, &[])
+    };
+    let calls: Vec<_> = (2..12).map(urgent).collect();
+    let wanted: Vec<_> = (2..12).map(key).collect();
+    let placed = grid.submit(ANN, &calls, &wanted).placed();
+    assert!(placed.contains(&(2, 1, 1)), "{placed:?}");
+}
+
+#[test]
 fn a_child_can_lower_itself_and_not_raise() {
     let mut grid = Grid::new();
     grid.worker(1, 8);
