@@ -11,6 +11,7 @@ use grid_proto::{Key, ObjectMeta, Value, WorkerId};
 use grid_share::Sealed;
 use tokio::task::spawn_blocking;
 
+use crate::bytes::ResultBytes;
 use crate::error::{ClientError, too_large};
 use crate::link::Link;
 use crate::partial::PartialFile;
@@ -32,7 +33,7 @@ enum Into<'a> {
 
 /// A result, or the file that its bytes are in.
 enum Got {
-    Value(Value),
+    Bytes(ResultBytes),
     File(PartialFile),
 }
 
@@ -58,8 +59,21 @@ impl Begun {
 
 /// Waits until a call has ended and gives its value.
 pub(crate) async fn value(link: &Link, slot: &Slot, key: Key) -> Result<Value, ClientError> {
+    let bytes = bytes(link, slot, key).await?;
+    if !bytes.is_shared() {
+        return Ok(bytes.into_value());
+    }
+    // Many, which others on this thread should not wait for.
+    match spawn_blocking(move || bytes.into_value()).await {
+        Ok(value) => Ok(value),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Waits until a call has ended and gives the bytes of its value, where they are.
+pub(crate) async fn bytes(link: &Link, slot: &Slot, key: Key) -> Result<ResultBytes, ClientError> {
     match get(link, slot, key, Into::Memory).await? {
-        Got::Value(value) => Ok(value),
+        Got::Bytes(bytes) => Ok(bytes),
         Got::File(_) => Err(ClientError::File("a result went to a file".to_owned())),
     }
 }
@@ -74,8 +88,8 @@ pub(crate) async fn to_file(
 ) -> Result<u64, ClientError> {
     let written = match get(link, slot, key, Into::File(path)).await? {
         Got::File(file) => file.finish(),
-        Got::Value(value) => PartialFile::create(path).and_then(|mut file| {
-            file.write_all(&value.bytes)?;
+        Got::Bytes(bytes) => PartialFile::create(path).and_then(|mut file| {
+            file.write_all(&bytes)?;
             file.finish()
         }),
     };
@@ -121,14 +135,14 @@ async fn from_host(
     read.await.unwrap_or_else(|error| Err(Broken::Link(NetError::Closed(error.to_string()))))
 }
 
-/// Verifies what is shared, and copies it.
+/// Verifies what is shared, and writes it to the file if there is one.
 fn read_shared(fd: OwnedFd, meta: ObjectMeta, path: Option<&Path>) -> Result<Option<Got>, Broken> {
     let Ok(sealed) = Sealed::from_peer(fd, meta.size) else { return Ok(None) };
     if grid_proto::hash_of(&sealed) != meta.hash {
         return Err(Broken::Link(changed()));
     }
     let Some(path) = path else {
-        return Ok(Some(Got::Value(Value { codec: meta.codec, bytes: sealed.to_vec() })));
+        return Ok(Some(Got::Bytes(ResultBytes::shared(meta.codec, sealed))));
     };
     let written = PartialFile::create(path).and_then(|mut file| {
         file.write_all(&sealed)?;
@@ -164,7 +178,7 @@ async fn read(
             recv.recv_rest(&mut begun.bytes, size).await.map_err(Broken::Link)?;
             let value = Value { codec: meta.codec, bytes: std::mem::take(&mut begun.bytes) };
             return match value.meta() == meta {
-                true => Ok(Got::Value(value)),
+                true => Ok(Got::Bytes(value.into())),
                 false => Err(Broken::Link(changed())),
             };
         }
@@ -216,7 +230,7 @@ async fn get(link: &Link, slot: &Slot, key: Key, into: Into<'_>) -> Result<Got, 
     for _ in 0..ROUNDS_MAX {
         let (news, standing) = slot.ended_after(None).await;
         let (meta, holders) = match standing {
-            Standing::Here(value) => return Ok(Got::Value(value)),
+            Standing::Here(value) => return Ok(Got::Bytes(value.into())),
             Standing::Failed(failure) => return Err(ClientError::Failed(failure)),
             Standing::Lost(error) => return Err(error),
             Standing::Elsewhere(meta, holders) => (meta, holders),

@@ -8,6 +8,7 @@ use grid_proto::{Key, Value};
 use grid_sdk::objects::{Reader, Written};
 use grid_sdk::{ArgNode, FromValue, IntoArg};
 
+use crate::bytes::ResultBytes;
 use crate::error::ClientError;
 use crate::fetch;
 use crate::link::Link;
@@ -84,6 +85,15 @@ impl<T> Future<T> {
     /// than [`ClientOptions::gather_bytes_max`](crate::ClientOptions); others when it cannot be had.
     pub async fn value(&self) -> Result<Value, ClientError> {
         fetch::value(&self.link, &self.slot, self.key).await
+    }
+
+    /// Waits for the result and gives its bytes where they are: those of a large result of a worker on
+    /// this host are mapped and not copied.
+    ///
+    /// # Errors
+    /// As [`Self::value`].
+    pub async fn bytes(&self) -> Result<ResultBytes, ClientError> {
+        fetch::bytes(&self.link, &self.slot, self.key).await
     }
 }
 

@@ -23,6 +23,7 @@
 
 mod actor;
 mod asking;
+mod bytes;
 mod client;
 mod completion;
 pub mod coordination;
@@ -45,6 +46,7 @@ mod upload;
 mod value;
 
 pub use actor::Actor;
+pub use bytes::ResultBytes;
 pub use client::{Client, ClientOptions, default_identity_dir};
 pub use completion::{AsCompleted, WaitFor, Waited};
 pub use copies::Rebalanced;

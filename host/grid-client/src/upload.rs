@@ -19,6 +19,8 @@ use crate::link::Link;
 const PIECE_BYTES: usize = 1 << 20;
 /// Hashing more than this takes longer than others on this thread should wait.
 const HASHED_HERE_MAX: usize = 256 << 10;
+/// Files that hold more are not read into memory, shared or not.
+const SHARED_FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// What is brought to the grid.
 pub(crate) struct Item {
@@ -46,13 +48,40 @@ pub(crate) struct Uploaded {
 impl Item {
     /// The bytes where processes of this host can map them; copied there once.
     fn share(&self) -> Option<Sealed> {
-        let Source::Memory(bytes) = &self.source else { return None };
         let copied = self.shared.get_or_init(|| {
-            Sealed::copy_of(bytes)
-                .inspect_err(|error| tracing::debug!(%error, "memory cannot be shared"))
-                .ok()
+            let copied = match &self.source {
+                Source::Memory(bytes) => Sealed::copy_of(bytes),
+                Source::File(file) => {
+                    let mut from = FromStart { file, at: 0 };
+                    Sealed::read_from(&mut from, self.meta.size)
+                }
+            };
+            copied.inspect_err(|error| tracing::debug!(%error, "memory cannot be shared")).ok()
         });
         copied.clone()
+    }
+
+    /// Whether it goes to workers on this host through shared memory.
+    fn is_shared(&self) -> bool {
+        let most = match self.source {
+            Source::Memory(_) => u64::MAX,
+            Source::File(_) => SHARED_FILE_BYTES_MAX,
+        };
+        (grid_share::BYTES_MIN..=most).contains(&self.meta.size)
+    }
+}
+
+/// Reads a file without moving the place at which others read it.
+struct FromStart<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
     }
 }
 
@@ -160,11 +189,7 @@ async fn bring_on_host(
     places: &[usize],
     kept: &mut BTreeSet<usize>,
 ) {
-    let large = |place: &&usize| {
-        let item = &items[**place];
-        matches!(item.source, Source::Memory(_)) && item.meta.size >= grid_share::BYTES_MIN
-    };
-    for place in places.iter().filter(large) {
+    for place in places.iter().filter(|place| items[**place].is_shared()) {
         let Some(mut lease) = connection.on_host().await else { return };
         let (all, own) = (Arc::clone(items), *place);
         let shared = spawn_blocking(move || all[own].share()).await.unwrap_or(None);

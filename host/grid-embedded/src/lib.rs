@@ -48,6 +48,9 @@ pub struct EmbeddedConfig {
     pub scheduler: grid_scheduler::Config,
     /// Listen for clients of other processes; `None` joins everything in memory.
     pub listen: Option<(SocketAddr, Identity)>,
+    /// Whether large objects go through memory that is shared with other processes of the host. The
+    /// in-memory twin needs none.
+    pub shared_memory: bool,
 }
 
 /// Why a grid in one process could not start.
@@ -74,6 +77,7 @@ pub enum EmbeddedError {
 pub struct Embedded {
     hub: MemoryHub,
     identity: Option<Identity>,
+    shared_memory: bool,
     address: String,
     stop: watch::Sender<bool>,
     broken: oneshot::Receiver<ServerError>,
@@ -90,6 +94,7 @@ impl Default for EmbeddedConfig {
             memory: MemoryConfig::unlimited(),
             scheduler: grid_scheduler::Config::default(),
             listen: None,
+            shared_memory: true,
         }
     }
 }
@@ -108,6 +113,7 @@ impl Embedded {
         let mut grid = Self {
             hub: hub.clone(),
             identity,
+            shared_memory: config.shared_memory,
             address: String::new(),
             stop,
             broken,
@@ -167,8 +173,10 @@ impl Embedded {
         };
         let (ready, started) = mpsc::channel();
         let (hub, listen) = (self.hub.clone(), config.listen.clone());
+        let shared_memory = config.shared_memory;
         self.spawn(&format!("worker-{number}"), async move {
             let made = worker_endpoint(&hub, listen.as_ref(), number)
+                .map(|endpoint| sharing(endpoint, shared_memory))
                 .map_err(EmbeddedError::from)
                 .and_then(|endpoint| Ok((Worker::new(worker_config, endpoint.clone())?, endpoint)));
             match made {
@@ -222,6 +230,7 @@ impl Embedded {
             Some(identity) => Endpoint::quic(([127, 0, 0, 1], 0).into(), identity)?,
             None => Endpoint::memory(&self.hub, &format!("client-{number}"))?,
         };
+        let endpoint = sharing(endpoint, self.shared_memory);
         Client::connect_over(endpoint, &self.address, CONNECT_TIMEOUT).await
     }
 }
@@ -244,6 +253,10 @@ fn worker_endpoint(
         Some((address, identity)) => Endpoint::quic((address.ip(), 0).into(), identity),
         None => Endpoint::memory(hub, &format!("worker-{number}")),
     }
+}
+
+fn sharing(endpoint: Endpoint, shared_memory: bool) -> Endpoint {
+    if shared_memory { endpoint } else { endpoint.without_shared_memory() }
 }
 
 async fn stop_asked(mut until: watch::Receiver<bool>) {

@@ -8,6 +8,8 @@ use crate::error::NetError;
 
 const MAGIC: [u8; 4] = *b"GRID";
 const PRELUDE_BYTES: usize = 8;
+/// What is allocated for bytes of which nothing has come yet.
+const FIRST_BYTES: usize = 1 << 20;
 
 /// What a stream is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -142,8 +144,7 @@ impl RecvStream {
         let mut limited = (&mut self.inner).take(size.saturating_sub(bytes.len()) as u64);
         while bytes.len() < size {
             if bytes.len() == bytes.capacity() {
-                // As above: memory follows what really arrives, and is never more than all of it.
-                bytes.reserve_exact((size - bytes.len()).min(bytes.len().max(1 << 20)));
+                make_room(bytes, size);
             }
             if limited.read_buf(bytes).await? == 0 {
                 let length = bytes.len();
@@ -151,6 +152,16 @@ impl RecvStream {
             }
         }
         Ok(())
+    }
+}
+
+/// A size alone makes nobody allocate much: room for all of it, which the system gives page by page as it
+/// is used, is taken when some has come. Growing piece by piece would copy it all once more.
+fn make_room(bytes: &mut Vec<u8>, size: usize) {
+    let left = size - bytes.len();
+    let first = bytes.is_empty() && left > FIRST_BYTES;
+    if first || bytes.try_reserve_exact(left).is_err() {
+        bytes.reserve_exact(left.min(bytes.len().max(FIRST_BYTES)));
     }
 }
 

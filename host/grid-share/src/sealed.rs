@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -66,6 +66,21 @@ impl Sealed {
     /// What the system says: no memory, no descriptors; or a quarter of the process's descriptors is
     /// used for shared memory already. Empty memory cannot be shared.
     pub fn copy_of(bytes: &[u8]) -> io::Result<Self> {
+        Self::written(|file| file.write_all(bytes))
+    }
+
+    /// Reads so many bytes into memory that can be shared.
+    ///
+    /// # Errors
+    /// As [`Self::copy_of`]; what reading gives; there are fewer.
+    pub fn read_from(reader: &mut impl Read, size: u64) -> io::Result<Self> {
+        Self::written(|file| match io::copy(&mut reader.take(size), file)? == size {
+            true => Ok(()),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        })
+    }
+
+    fn written(write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Self> {
         let open = Open::one()?;
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let fd = match rustix::fs::memfd_create("grid", flags | MemfdFlags::NOEXEC_SEAL) {
@@ -74,9 +89,10 @@ impl Sealed {
             made => made?,
         };
         let mut file = File::from(fd);
-        file.write_all(bytes)?;
+        write(&mut file)?;
         fcntl_add_seals(&file, SEALS)?;
-        Self::map(file, bytes.len() as u64, open)
+        let size = file.metadata()?.len();
+        Self::map(file, size, open)
     }
 
     /// Maps what another process has sealed.

@@ -22,8 +22,10 @@ pub(crate) async fn run(peer: bool) -> anyhow::Result<()> {
     let distant = grid.client_that(false).await?;
     round_trip(&distant, 1 << 20).await?;
     let (mut trips, mut uses, mut over_network) = (Vec::new(), Vec::new(), Vec::new());
+    let mut in_place = Vec::new();
     for _ in 0..ROUNDS {
         trips.push(round_trip(&client, LARGE).await?);
+        in_place.push(round_trip_in_place(&client, LARGE).await?);
         uses.push(used_by_two(&client, &names).await?);
         over_network.push(round_trip(&distant, LARGE).await?);
     }
@@ -41,6 +43,7 @@ pub(crate) async fn run(peer: bool) -> anyhow::Result<()> {
     };
     let theirs = dask.map(|dask| (dask.round_trip_s, dask.round_trip_best_s));
     tell("scatter and gather of 256 MiB", median(trips), theirs, "1/30 and 1/2");
+    tell("the same, and read where it is", median(in_place), theirs, "1/30 and 1/2");
     tell("the same over the network", median(over_network), None, "");
     let theirs = dask.map(|dask| (dask.used_by_two_s, dask.used_by_two_best_s));
     tell("64 MiB scattered, then read on both workers", median(uses), theirs, "1/2 of the best");
@@ -61,6 +64,16 @@ async fn round_trip(client: &Client, size: usize) -> anyhow::Result<f64> {
     let back = future.result().await?;
     let took = started.elapsed().as_secs_f64();
     anyhow::ensure!(back.0.len() == size, "another value came back");
+    Ok(took)
+}
+
+async fn round_trip_in_place(client: &Client, size: usize) -> anyhow::Result<f64> {
+    let value = fresh(size);
+    let started = Instant::now();
+    let future = client.scatter(value).await?;
+    let back = future.bytes().await?;
+    let took = started.elapsed().as_secs_f64();
+    anyhow::ensure!(back.len() == size, "another value came back");
     Ok(took)
 }
 

@@ -18,6 +18,8 @@ mod containment;
 #[cfg(test)]
 mod coordination;
 #[cfg(test)]
+mod copies;
+#[cfg(test)]
 mod data;
 #[cfg(test)]
 mod examples;

@@ -13,7 +13,7 @@ use grid_sdk::Raw;
 use grid_share::Sealed;
 use noop::{chunk, length};
 
-use crate::support::{PATIENCE, Processes, bundle_bytes, eventually};
+use crate::support::{PATIENCE, Processes, bundle_bytes, eventually, signal};
 
 const MIB: usize = 1 << 20;
 
@@ -78,6 +78,45 @@ async fn a_result_is_shared_as_soon_as_another_process_reads_it() {
     assert_eq!(mapped(pids[0]).len(), 1);
     assert_eq!(mapped(pids[0]), mapped(pids[1]));
     assert_eq!(made.result().await.unwrap().0.len(), 4 * MIB);
+}
+
+#[tokio::test]
+async fn files_are_shared_too_unless_they_are_large() {
+    let (grid, client, names) = up(&[]).await;
+    let bytes: Vec<_> = (0..=u8::MAX).cycle().take(4 * MIB).collect();
+    let path = grid.home().join("file");
+    std::fs::write(&path, &bytes).unwrap();
+    let brought = client.scattering().to([&names[0]]).file(File::open(&path).unwrap()).await;
+    let brought = brought.unwrap();
+    let pids = pids(&client).await;
+    assert_eq!(mapped(pids[0]).len(), 1);
+    assert_eq!(*brought.bytes().await.unwrap(), bytes);
+    // What is larger is not read into memory.
+    std::fs::write(&path, vec![3; 65 * MIB]).unwrap();
+    let larger = client.scattering().to([&names[0]]).file(File::open(&path).unwrap()).await;
+    let larger = larger.unwrap();
+    assert_eq!(mapped(pids[0]).len(), 1);
+    assert_eq!(larger.bytes().await.unwrap().len(), 65 * MIB);
+}
+
+#[tokio::test]
+async fn a_client_reads_in_place_what_a_worker_of_its_host_shares() {
+    let (grid, client, names) = up(&[]).await;
+    let made = client.submit(chunk::call(4 * MIB).on(names[0].as_str())).await.unwrap();
+    let bytes = made.bytes().await.unwrap();
+    assert!(bytes.is_shared());
+    let pids = pids(&client).await;
+    assert_eq!(mapped(u64::from(std::process::id())), mapped(pids[0]));
+    // It stays though the result is released and its worker is gone.
+    drop(made);
+    signal("-KILL", pids[0]);
+    eventually("the worker is gone", async || self::pids(&client).await != pids).await;
+    let expected = (0..=u8::MAX).cycle().take(4 * MIB);
+    assert!(bytes.iter().copied().eq(expected));
+    // What is small, or comes over the network, is read in the same way.
+    let small = client.submit(chunk::call(100)).await.unwrap().bytes().await.unwrap();
+    assert!(!small.is_shared() && small.len() == 100);
+    drop(grid);
 }
 
 #[tokio::test]

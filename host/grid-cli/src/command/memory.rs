@@ -112,6 +112,10 @@ impl MemoryArgs {
         }
     }
 
+    pub(crate) fn shares_memory(&self) -> bool {
+        !self.no_shared_memory
+    }
+
     /// What the worker listens on.
     pub(crate) fn endpoint(&self, endpoint: Endpoint) -> Endpoint {
         if self.no_shared_memory { endpoint.without_shared_memory() } else { endpoint }

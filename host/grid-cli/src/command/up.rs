@@ -110,6 +110,7 @@ impl Up {
             },
             scheduler: self.scheduling.config()?,
             listen: Some((self.listen, identity)),
+            shared_memory: self.memory.shares_memory(),
         })?;
         let client = grid.client().await?;
         wait_for_workers(&client, self.workers).await?;
