@@ -14,9 +14,9 @@ use crate::{seconds, size};
 
 /// Bring a file to the grid, as data that calls can read, under a name.
 ///
-/// The bytes go to a worker as they are read and are never held in memory here, but for up to 64 MiB that go to a worker on this host as shared memory. They stay until the
-/// name is given up with `grid dataset unpublish NAME`. Tasks take them as raw bytes:
-/// `grid run BUNDLE TASK @dataset:NAME`.
+/// The bytes go to a worker as they are read and are never held in memory here, but for up to 64 MiB
+/// that go to a worker on this host as shared memory. They stay until the name is given up with `grid
+/// dataset unpublish NAME`. Tasks take them as raw bytes: `grid run BUNDLE TASK @dataset:NAME`.
 #[derive(Args, Debug)]
 pub(crate) struct Scatter {
     /// The file; `-` for standard input, which is kept in a file of its own until all of it has come.
