@@ -247,7 +247,11 @@ impl Server {
                     let message = self.completed(message);
                     deliver(self.clients.get(&id), message);
                 }
-                Action::ToWorker(id, message) => deliver(self.workers.get(&id), message),
+                Action::ToWorker(id, message) => {
+                    if let Some(why) = deliver(self.workers.get(&id), message) {
+                        self.warn_of_loss(id, &why);
+                    }
+                }
                 Action::DismissWorker(id) => {
                     let name = self.names.remove(&id).unwrap_or_default();
                     tracing::info!(worker = name, "a worker left");
@@ -301,10 +305,14 @@ impl Server {
 #[cfg(test)]
 mod tests;
 
-fn deliver<T>(session: Option<&Session<T>>, message: T) {
-    let Some(session) = session else { return };
-    if let Err(error) = session.outbox.push(message) {
-        // Its session ends and tells the machine.
-        session.connection.close(&error.to_string());
+/// Says why, if the peer is cut off by that.
+fn deliver<T>(session: Option<&Session<T>>, message: T) -> Option<String> {
+    let session = session?;
+    let error = session.outbox.push(message).err()?.to_string();
+    if session.connection.is_closed() {
+        return None;
     }
+    // Its session ends and tells the machine.
+    session.connection.close(&error);
+    Some(error)
 }

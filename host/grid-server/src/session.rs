@@ -137,9 +137,11 @@ async fn serve_worker(
     while let Some(batch) = next(&mut inbox, &connection).await {
         inputs.send(Input::FromWorker(id, batch)).await;
     }
-    // Of no effect, and not the reason, if it is closed already.
-    connection.close("its stream ended");
-    inputs.send(Input::WorkerGone(id, connection.closed().await)).await;
+    let ended = if connection.is_closed() { None } else { Some("its stream ended") };
+    // Of no effect if it is closed already.
+    connection.close(ended.unwrap_or_default());
+    let reason = connection.closed().await;
+    inputs.send(Input::WorkerGone(id, ended.map_or(reason, str::to_owned))).await;
 }
 
 /// The next batch; `None` after the connection's end. A peer that sends what is no message is told so
