@@ -297,13 +297,7 @@ impl SimClient {
                 Err(format!("{}: told the output `{text}` of another call", key.short()))
             }
             ToClient::Output { .. } => Ok(None),
-            ToClient::Failed { key, failure } => {
-                named("failures", oracle.check_failed(&key, &failure))?;
-                if let Some(standing) = self.futures.get_mut(&key) {
-                    *standing = Standing::Failed(Box::new(failure));
-                }
-                Ok(None)
-            }
+            ToClient::Failed { key, failure } => self.on_failed(key, failure, oracle),
             ToClient::Again(keys) => {
                 for key in keys {
                     if let Some(standing) = self.futures.get_mut(&key) {
@@ -325,6 +319,22 @@ impl SimClient {
             },
             ToClient::Answer { .. } => Ok(None),
         }
+    }
+
+    fn on_failed(
+        &mut self,
+        key: Key,
+        failure: Failure,
+        oracle: &mut Oracle,
+    ) -> Result<Option<Key>, String> {
+        let unwanted = self.bringing.asked.remove(&key);
+        if !(unwanted && failure.kind == FailureKind::Cancelled) {
+            named("failures", oracle.check_failed(&key, &failure))?;
+        }
+        if let Some(standing) = self.futures.get_mut(&key) {
+            *standing = Standing::Failed(Box::new(failure));
+        }
+        Ok(None)
     }
 
     /// Futures of which nothing final is known.

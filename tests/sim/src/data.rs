@@ -42,6 +42,9 @@ pub(crate) struct Bringing {
     pub(crate) later: Vec<(Key, ObjectMeta)>,
     /// Of which the scheduler may not know yet: nothing is done with them before it answers.
     pub(crate) unknown: BTreeSet<Key>,
+    /// Of those, what it asked for meanwhile: if the grid refuses the data, it is told that nobody wants
+    /// it.
+    pub(crate) asked: BTreeSet<Key>,
 }
 
 impl SimClient {

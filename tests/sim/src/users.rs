@@ -89,6 +89,8 @@ impl World {
         self.clients[place].futures.insert(key, standing);
         if !found {
             let failed = holders.iter().map(|holder| (key, holder.worker)).collect();
+            let bringing = &mut self.clients[place].bringing;
+            bringing.asked.extend(bringing.unknown.get(&key).copied());
             self.send_from_client(place, FromClient::Locate { keys: vec![key], failed });
         }
     }
