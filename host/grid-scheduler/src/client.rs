@@ -11,6 +11,8 @@ pub(crate) struct Client {
     pub(crate) wants: BTreeMap<CallId, u64>,
     /// A submission of which more is to come.
     pub(crate) partial: Option<Partial>,
+    /// Its submissions that are whole and about to start.
+    pub(crate) starting: usize,
     /// What follows belongs to a submission that was refused already.
     pub(crate) skips_rest: bool,
 }

@@ -55,6 +55,7 @@ impl Scheduler {
     pub(crate) fn on_release(&mut self, client: ClientId, keys: &[Key]) {
         for key in keys {
             if let Some(id) = self.calls.find(key) {
+                self.stage_released(client, id);
                 self.drop_interest(client, id);
                 self.release_unwanted(id);
             }

@@ -270,6 +270,16 @@ impl Scheduler {
 
     /// Stops, frees and forgets a call that nobody wants; its inputs follow in this turn or the next.
     pub(crate) fn release_unwanted(&mut self, id: CallId) {
+        self.let_go_unwanted(id, false);
+    }
+
+    /// The same, and stops it though a submission that is being started may want it: it then starts
+    /// anew.
+    pub(crate) fn stop_unwanted(&mut self, id: CallId) {
+        self.let_go_unwanted(id, true);
+    }
+
+    fn let_go_unwanted(&mut self, id: CallId, stops: bool) {
         if !self.calls.contains(id) {
             return;
         }
@@ -281,7 +291,9 @@ impl Scheduler {
         }
         let was_active = self.calls[id].is_active();
         let staged = self.calls[id].staged > 0;
-        if staged && !was_active {
+        // Data that nobody brings does not come.
+        let arriving = matches!(self.calls[id].state, State::Arriving(_));
+        if staged && !arriving && !(stops && was_active) {
             // A submission that is being started may want it.
             return;
         }

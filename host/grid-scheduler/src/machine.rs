@@ -90,8 +90,8 @@ pub struct Scheduler {
     /// No worker's silence is too long before that.
     pub(crate) silence_at: Option<Now>,
     pub(crate) actions: VecDeque<Action>,
-    /// What workers are about to be told to free, each of them in one message.
-    frees: BTreeMap<WorkerId, Vec<Key>>,
+    /// Workers that may have something to free and were not told so yet.
+    freeing: BTreeSet<WorkerId>,
     pub(crate) submissions: u32,
     pub(crate) stale_messages: u64,
     pub(crate) now: Now,
@@ -139,7 +139,7 @@ impl Scheduler {
             faults: Faults::default(),
             silence_at: None,
             actions: VecDeque::new(),
-            frees: BTreeMap::new(),
+            freeing: BTreeSet::new(),
             submissions: 0,
             stale_messages: 0,
             now: Now::default(),
@@ -191,8 +191,8 @@ impl Scheduler {
             return None;
         }
         if self.actions.is_empty() {
-            while let Some((worker, _)) = self.frees.first_key_value() {
-                self.send_frees(*worker);
+            while let Some(worker) = self.freeing.pop_first() {
+                self.send_frees(worker);
             }
         }
         self.actions.pop_front()
@@ -393,6 +393,7 @@ impl Scheduler {
                 known_tasks: BTreeSet::new(),
                 known_peers: BTreeSet::new(),
                 outbox: Vec::new(),
+                frees: Vec::new(),
             },
         );
         self.send_worker(id, ToWorker::Welcome(id));
@@ -414,33 +415,32 @@ impl Scheduler {
 
     pub(crate) fn send_worker(&mut self, id: WorkerId, message: ToWorker) {
         // Calls may name one that is gone, until their turn has come.
-        if self.workers.of(id).is_none() {
-            return;
-        }
-        match message {
-            // A client may let go of a million at once.
-            ToWorker::Free { mut keys, .. } => self.frees.entry(id).or_default().append(&mut keys),
-            message => {
-                // It may bring one of them again.
-                self.send_frees(id);
-                self.actions.push_back(Action::ToWorker(id, message));
-            }
+        if self.workers.of(id).is_some() {
+            // It may bring one of them again.
+            self.send_frees(id);
+            self.actions.push_back(Action::ToWorker(id, message));
         }
     }
 
-    pub(crate) fn send_frees(&mut self, id: WorkerId) {
-        if let Some(keys) = self.frees.remove(&id)
-            && let Some(worker) = self.workers.of(id)
-        {
-            let all = self.mutated(Mutation::HoldsCrossed);
-            let heard = if all { u64::MAX / 2 } else { worker.holds_heard };
-            self.actions.push_back(Action::ToWorker(id, ToWorker::Free { keys, heard }));
-        }
-    }
-
-    /// A worker shall free this. With others, and with how much was heard of it until then.
+    /// A worker shall free this: it is told with all others, since a client may let go of a million at
+    /// once.
     pub(crate) fn send_free(&mut self, id: WorkerId, key: Key) {
-        self.send_worker(id, ToWorker::Free { keys: vec![key], heard: 0 });
+        let Some(worker) = self.workers.of_mut(id) else { return };
+        if worker.frees.is_empty() {
+            self.freeing.insert(id);
+        }
+        worker.frees.push(key);
+    }
+
+    /// Tells a worker what it shall free, and how much was heard of it until then.
+    pub(crate) fn send_frees(&mut self, id: WorkerId) {
+        let all = self.mutated(Mutation::HoldsCrossed);
+        let Some(worker) = self.workers.of_mut(id).filter(|it| !it.frees.is_empty()) else {
+            return;
+        };
+        let heard = if all { u64::MAX / 2 } else { worker.holds_heard };
+        let keys = std::mem::take(&mut worker.frees);
+        self.actions.push_back(Action::ToWorker(id, ToWorker::Free { keys, heard }));
     }
 
     /// Tells everybody who wants a call how it stands, if it has ended.

@@ -41,7 +41,7 @@ pub(crate) struct Partial {
 pub(crate) struct Starting {
     client: ClientId,
     wanted: std::vec::IntoIter<(CallId, bool)>,
-    staged: std::vec::IntoIter<CallId>,
+    staged: Vec<CallId>,
     refused: bool,
 }
 
@@ -53,7 +53,7 @@ impl Partial {
 
 impl Starting {
     pub(crate) fn staged(&self) -> &[CallId] {
-        self.staged.as_slice()
+        &self.staged
     }
 }
 
@@ -108,12 +108,7 @@ impl Scheduler {
                 for id in partial.detached {
                     self.detach(id);
                 }
-                self.starting.push_back(Starting {
-                    client,
-                    wanted: partial.wanted.into_iter(),
-                    staged: partial.staged.into_iter(),
-                    refused: false,
-                });
+                self.begin(client, partial.wanted, partial.staged, false);
             }
             Err(error) => {
                 self.refuse(client, partial.request, more, error);
@@ -131,8 +126,21 @@ impl Scheduler {
 
     /// None of its calls will start because of it.
     pub(crate) fn abandon_submission(&mut self, client: ClientId, partial: Partial) {
-        let (wanted, staged) = (partial.wanted.into_iter(), partial.staged.into_iter());
-        self.starting.push_back(Starting { client, wanted, staged, refused: true });
+        self.begin(client, partial.wanted, partial.staged, true);
+    }
+
+    fn begin(
+        &mut self,
+        client: ClientId,
+        wanted: Vec<(CallId, bool)>,
+        staged: Vec<CallId>,
+        refused: bool,
+    ) {
+        if let Some(known) = self.clients.get_mut(&client) {
+            known.starting += 1;
+        }
+        let wanted = wanted.into_iter();
+        self.starting.push_back(Starting { client, wanted, staged, refused });
     }
 
     /// One step of a submission that starts, of each in turn. Says whether there was one.
@@ -145,11 +153,40 @@ impl Scheduler {
                 false => self.act_on_interest(starting.client, id),
             }
         }
-        match starting.wanted.len() {
-            0 => self.started.push_back(starting.staged),
-            _ => self.starting.push_back(starting),
+        if starting.wanted.len() > 0 {
+            self.starting.push_back(starting);
+            return true;
         }
+        if let Some(known) = self.clients.get_mut(&starting.client) {
+            known.starting -= 1;
+        }
+        self.started.push_back(starting.staged.into_iter());
         true
+    }
+
+    /// A client lets go of this after it has submitted what may read it: it stays until that is on
+    /// its way. A call that is known already may lack inputs that only the client's hold keeps.
+    pub(crate) fn stage_released(&mut self, client: ClientId, id: CallId) {
+        if !self.calls[id].clients.contains(&client) {
+            return;
+        }
+        let Some(known) = self.clients.get_mut(&client) else { return };
+        let staged = match &mut known.partial {
+            Some(partial) => Some(&mut partial.staged),
+            None if known.starting > 0 => {
+                let mut last_first = self.starting.iter_mut().rev();
+                let last = last_first.find(|starting| starting.client == client);
+                last.map(|starting| &mut starting.staged)
+            }
+            None => None,
+        };
+        match staged {
+            Some(staged) => staged.push(id),
+            // Those that it reads may be on the list.
+            None if !self.to_start.is_empty() => self.started.push_back(vec![id].into_iter()),
+            None => return,
+        }
+        self.calls[id].staged += 1;
     }
 
     /// Lets go of one call of a submission that has started. Says whether there was one. While calls
@@ -210,7 +247,7 @@ impl Scheduler {
             partial.position += 1;
             self.calls[id].staged += 1;
             partial.staged.push(id);
-            if self.calls[id].priority == priority {
+            if matches!(self.calls[id].state, State::Released) {
                 self.stage_inputs(id, partial);
             }
             if self.is_cancelled(id) {
@@ -233,7 +270,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// What a new call reads of earlier submissions stays, though its client lets go of it meanwhile: it
+    /// What a call that is to run reads of earlier submissions stays, though its client lets go of it meanwhile: it
     /// may be data that is only there, or the failure of what does not run twice.
     fn stage_inputs(&mut self, id: CallId, partial: &mut Partial) {
         for input in self.calls[id].dependencies.clone() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use grid_proto::message::Assignment;
 use grid_proto::report::{MemoryUse, ResourceUse};
-use grid_proto::{Amount, TaskId, WorkerId};
+use grid_proto::{Amount, Key, TaskId, WorkerId};
 
 use crate::backlog::Backlog;
 use crate::call::{CallId, Needs};
@@ -64,6 +64,8 @@ pub(crate) struct Worker {
     pub(crate) known_peers: BTreeSet<WorkerId>,
     /// Placed in this round, sent at its end.
     pub(crate) outbox: Vec<Assignment>,
+    /// What it shall free and was not told so yet.
+    pub(crate) frees: Vec<Key>,
 }
 
 impl Worker {

@@ -53,6 +53,8 @@ pub(crate) struct SimClient {
     pub(crate) trappers: Option<Rng>,
     /// Where calls that ask to run elsewhere are drawn from.
     pub(crate) wanderers: Option<Rng>,
+    /// Where is drawn when it lets go of what it has just submitted readers of, if it ever does.
+    pub(crate) hasty: Option<Rng>,
     /// It submits large graphs, of about so many calls, and does nothing else.
     pub(crate) large: Option<u64>,
     pub(crate) cancels: bool,
@@ -76,6 +78,7 @@ impl SimClient {
             sharers: None,
             trappers: None,
             wanderers: None,
+            hasty: None,
             large: None,
             cancels,
             forces,
@@ -113,7 +116,7 @@ impl SimClient {
         match rng.range(0, 110) {
             100..=104 => self.retry(oracle),
             105.. => vec![self.share(&held, rng)],
-            0..=54 => self.submit(oracle, poison_percent, &held, rng),
+            0..=54 => self.submit_hastily(oracle, poison_percent, &held, rng),
             55..=79 if !held.is_empty() => {
                 let some = pick_some(&held, rng);
                 for key in &some {
@@ -129,8 +132,33 @@ impl SimClient {
                 self.futures.retain(|key, _| !some.iter().any(|root| oracle.leads_to(root, key)));
                 vec![FromClient::Cancel { keys: some, force: self.forces && rng.chance(40) }]
             }
-            _ => self.submit(oracle, poison_percent, &held, rng),
+            _ => self.submit_hastily(oracle, poison_percent, &held, rng),
         }
+    }
+
+    /// Submits a graph, and lets go at once of some of what that may read.
+    fn submit_hastily(
+        &mut self,
+        oracle: &mut Oracle,
+        poison_percent: u64,
+        held: &[Key],
+        rng: &mut Rng,
+    ) -> Vec<FromClient> {
+        let mut batch = self.submit(oracle, poison_percent, held, rng);
+        let Some(rng) = self.hasty.as_mut().and_then(|rng| rng.chance(50).then_some(rng)) else {
+            return batch;
+        };
+        let claimed = |key: &&Key| {
+            batch.iter().any(|message| match message {
+                FromClient::Submit(piece) => piece.wanted.contains(key),
+                _ => false,
+            })
+        };
+        let others: Vec<_> = held.iter().filter(|key| !claimed(key)).copied().collect();
+        let some = pick_some(&others, rng);
+        self.futures.retain(|key, _| !some.contains(key));
+        batch.push(FromClient::Release(some));
+        batch
     }
 
     fn submit(

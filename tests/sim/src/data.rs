@@ -128,8 +128,9 @@ impl SimClient {
                 // A value fits no worker that there is.
                 Answer::Refused(Refusal::BadArguments { .. }) => {
                     for (key, _) in &brought {
-                        self.bringing.unknown.remove(key);
-                        if matches!(self.futures.get(key), Some(Standing::Pending)) {
+                        // News of what it had let go of may have come since.
+                        let fresh = self.bringing.unknown.remove(key);
+                        if fresh || matches!(self.futures.get(key), Some(Standing::Pending)) {
                             self.futures.remove(key);
                             self.dropped.push(*key);
                         }

@@ -61,6 +61,9 @@ impl World {
         if wanderers.chance(30) {
             world.give(seed, 61, |client| &mut client.wanderers);
         }
+        if Rng::stream(seed, 185).chance(30) {
+            world.give(seed, 186, |client| &mut client.hasty);
+        }
         let mut operator = Rng::stream(seed, 90);
         world.operator = operator.chance(40).then_some(operator);
         world

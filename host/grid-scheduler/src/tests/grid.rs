@@ -113,6 +113,18 @@ impl Grid {
         self.tell(Event::Client(client, message))
     }
 
+    /// Several messages, one placement round.
+    pub(super) fn say_all(
+        &mut self,
+        client: ClientId,
+        messages: impl IntoIterator<Item = FromClient>,
+    ) -> Out {
+        for message in messages {
+            self.machine.handle(self.now, Event::Client(client, message));
+        }
+        self.settle()
+    }
+
     pub(super) fn hear(&mut self, worker: u32, message: FromWorker) -> Out {
         self.tell(Event::Worker(WorkerId(worker), message))
     }

@@ -180,3 +180,53 @@ fn what_a_submission_reads_stays_though_its_client_lets_go_of_it_between_two_pie
     assert_eq!(out.placed(), [(10, 2, 0)], "its input is not computed again");
     assert_eq!(grid.finish(10, 2, 0, 1).freed(), [(10, 1)]);
 }
+
+fn submission(calls: Vec<CallSpec>, wanted: &[u64]) -> FromClient {
+    let wanted = wanted.iter().copied().map(key).collect();
+    let request = RequestId(9);
+    FromClient::Submit(Submission {
+        request,
+        tasks: tasks(),
+        calls,
+        wanted,
+        ..Submission::default()
+    })
+}
+
+#[test]
+fn what_runs_is_not_begun_anew_when_its_client_lets_go_of_it_right_after_a_call_that_reads_it() {
+    let mut grid = Grid::new();
+    grid.worker(10, 1);
+    grid.submit(ANN, &[call(1, &[])], &[key(1)]);
+    let reader = submission(vec![call(2, &[1])], &[2]);
+    let out = grid.say_all(ANN, [reader, FromClient::Release(vec![key(1)])]);
+    assert_eq!((out.placed(), out.cancelled()), (vec![], vec![]), "it runs on");
+    assert_eq!(grid.finish(10, 1, 0, 1).placed(), [(10, 2, 0)]);
+}
+
+#[test]
+fn what_a_known_call_needs_anew_stays_though_its_client_lets_go_of_it_right_after_the_submission() {
+    let mut grid = Grid::new();
+    grid.worker(10, 1);
+    grid.submit(ANN, &[call(1, &[]), call(2, &[1]), call(3, &[2])], &[key(1), key(3)]);
+    for n in 1..=3 {
+        grid.finish(10, n, 0, 1);
+    }
+    assert_eq!((grid.state(1), grid.state(2)), ("memory".to_owned(), "released".to_owned()));
+    // The second is known, and lacks its input if that goes first.
+    let again = submission(vec![call(2, &[1])], &[2]);
+    let out = grid.say_all(ANN, [again, FromClient::Release(vec![key(1)])]);
+    assert_eq!((out.placed(), out.freed()), (vec![(10, 2, 1)], vec![]));
+    assert_eq!(grid.finish(10, 2, 1, 1).freed(), [(10, 1)]);
+}
+
+#[test]
+fn what_others_hold_is_not_kept_by_a_client_that_lets_go_of_what_it_never_had() {
+    let mut grid = Grid::new();
+    grid.worker(10, 1);
+    grid.submit(ANN, &[call(1, &[])], &[key(1)]);
+    grid.finish(10, 1, 0, 1);
+    let open = Submission { request: RequestId(9), more: true, ..Submission::default() };
+    grid.say_all(BOB, [FromClient::Submit(open), FromClient::Release(vec![key(1)])]);
+    assert_eq!(grid.say(ANN, FromClient::Release(vec![key(1)])).freed(), [(10, 1)]);
+}
