@@ -124,6 +124,10 @@ impl QuicConnection {
     }
 
     pub(crate) fn close(&self, reason: &str) {
+        if self.connection.close_reason().is_some() {
+            // That would be forgotten.
+            return;
+        }
         self.connection.close(0u8.into(), reason.as_bytes());
     }
 

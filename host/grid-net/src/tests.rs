@@ -131,7 +131,19 @@ async fn bulk_bytes_arrive_whole() {
     let (_send, mut recv) = connection.open(Kind::Bulk).await.unwrap();
     assert!(recv.recv_bytes(expected.len()).await.unwrap() == expected);
     connection.close("thanks");
-    serve.await.unwrap();
+    assert_eq!(serve.await.unwrap(), "thanks");
+}
+
+#[tokio::test]
+async fn the_reason_why_a_connection_ended_is_the_first_one() {
+    for (server, client) in [quic_pair(), memory_pair()] {
+        let connection = client.connect(&server.address(), PATIENCE).await.unwrap();
+        let other = server.accept().await.unwrap();
+        connection.close("done");
+        assert_eq!(other.closed().await, "done");
+        other.close("an afterthought");
+        assert_eq!(other.closed().await, "done");
+    }
 }
 
 #[tokio::test]

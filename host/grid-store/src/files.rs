@@ -204,7 +204,8 @@ fn path(folder: &Path, number: u64, extension: &str) -> PathBuf {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        if let Some(folder) = self.folder().take() {
+        let folder = self.folder().take();
+        if let Some(folder) = folder {
             let _ = fs::remove_dir_all(&folder.path);
             let _ = fs::remove_file(&folder.lock);
             // Only if it is empty.

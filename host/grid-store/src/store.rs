@@ -159,7 +159,8 @@ impl Store {
     /// The object of a key if it is in memory. Cheap: the bytes are shared.
     #[must_use]
     pub fn find(&self, key: &Key) -> Option<Object> {
-        match self.shared().policy().find(key) {
+        let place = self.shared().policy().find(key);
+        match place {
             Some(Place::Memory(object)) => Some(object),
             Some(Place::File(..)) | None => None,
         }
@@ -180,7 +181,8 @@ impl Store {
         let sealed = Sealed::copy_of(&object.bytes)?;
         drop(reserved);
         let shared = Object::of_sealed(object.meta, sealed, self.gauge());
-        match self.shared().policy().exchange(key, &object.bytes, &shared.bytes) {
+        let exchanged = self.shared().policy().exchange(key, &object.bytes, &shared.bytes);
+        match exchanged {
             true => Ok(Some(shared)),
             // Somebody else was faster, and one copy is enough; or it is gone meanwhile.
             false => Ok(self.find(key).filter(|now| now.bytes.sealed().is_some()).or(Some(shared))),

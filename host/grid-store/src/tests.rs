@@ -3,6 +3,9 @@ mod operations;
 mod ranges;
 mod spill;
 
+use std::sync::{Arc, Barrier};
+use std::thread;
+
 use grid_proto::{Codec, Key, Value};
 
 use crate::{Gauge, Object, Store};
@@ -34,6 +37,25 @@ fn counted_bytes_are_those_that_exist_whoever_has_them() {
     assert_eq!(store.usage().memory_bytes, 103);
     drop(reserved);
     assert_eq!(store.usage().memory_bytes, 3);
+}
+
+#[test]
+fn several_that_share_an_object_at_the_same_time_get_one_copy() {
+    let store = Store::default();
+    for number in 0..20 {
+        store.insert(key(number), object(&vec![1; 1 << 20], &store));
+        let together = Barrier::new(4);
+        let shared: Vec<_> = thread::scope(|scope| {
+            let share = || {
+                together.wait();
+                store.share(&key(number)).unwrap().unwrap()
+            };
+            let sharing: Vec<_> = (0..4).map(|_| scope.spawn(share)).collect();
+            sharing.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let kept = store.find(&key(number)).unwrap();
+        assert!(shared.iter().all(|one| Arc::ptr_eq(&one.bytes, &kept.bytes)));
+    }
 }
 
 #[test]

@@ -53,7 +53,8 @@ impl Objects {
 
     /// What was written to its end.
     pub(crate) fn take_written(&self) -> Option<Written> {
-        match std::mem::replace(&mut *lock(&self.result), CallResult::Abandoned) {
+        let result = std::mem::replace(&mut *lock(&self.result), CallResult::Abandoned);
+        match result {
             CallResult::Whole(written) => Some(written),
             CallResult::None | CallResult::Writing(_) | CallResult::Abandoned => None,
         }

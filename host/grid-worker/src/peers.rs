@@ -241,7 +241,8 @@ impl Peers {
 
     /// Ends the connection to a peer, and with it whatever it was asked for.
     pub(crate) fn hang_up(&self, address: &str) {
-        if let Some(connection) = self.lock().remove(address) {
+        let connection = self.lock().remove(address);
+        if let Some(connection) = connection {
             connection.close("not answered in time, or said to be gone");
         }
     }

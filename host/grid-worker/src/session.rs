@@ -102,7 +102,8 @@ impl Session {
             let mut news = std::pin::pin!(news);
             // Registered before it looks, so that no news falls between the two.
             news.as_mut().enable();
-            if let Some(found) = look(&mut self.children()) {
+            let found = look(&mut self.children());
+            if let Some(found) = found {
                 return found;
             }
             news.await;
@@ -195,7 +196,8 @@ impl Session {
 
     /// The result, if it came with the news or is in this worker's store.
     async fn at_hand(&self, key: &Key) -> Result<Option<Value>, GridError> {
-        let meta = match self.children().standing(key) {
+        let standing = self.children().standing(key);
+        let meta = match standing {
             Standing::Pending => return Ok(None),
             Standing::Here(value) => return Ok(Some(value)),
             Standing::Failed(failure) => return Err(GridError::Failed(failure)),
