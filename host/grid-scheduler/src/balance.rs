@@ -30,6 +30,9 @@ const ROBBED_MAX: usize = 1;
 /// Calls of one line that are looked at for one move, and all that one round looks at.
 const LOOKED_AT_MAX: usize = 32;
 const LOOKS_MAX: usize = 512;
+/// So often in a row a worker is asked for the same call: whoever was to take it may have got other work
+/// meanwhile, and then it comes back.
+const ASKED_MAX: u32 = 3;
 /// Calls that would start sooner than this where they are stay there.
 const PATIENCE_US: u64 = 10_000;
 
@@ -147,6 +150,19 @@ impl Scheduler {
         self.calls[id].wishes.as_ref().and_then(|wishes| wishes.avoids)
     }
 
+    /// A worker was asked for this call and gave it back.
+    pub(crate) fn note_given_back(&mut self, id: CallId, worker: WorkerId) {
+        let gave_back = &mut self.calls[id].wishes_mut().gave_back;
+        let before = gave_back.filter(|(other, _)| *other == worker);
+        *gave_back = Some((worker, before.map_or(1, |(_, times)| times + 1)));
+    }
+
+    fn was_asked_enough(&self, id: CallId, worker: WorkerId) -> bool {
+        let gave_back = self.calls[id].wishes.as_ref().and_then(|wishes| wishes.gave_back);
+        let enough = gave_back.is_some_and(|(from, times)| from == worker && times >= ASKED_MAX);
+        enough && !self.mutated(Mutation::AskedBackInVain)
+    }
+
     /// Asks busy workers for calls that they were given and have not begun, as many as slots are idle.
     pub(crate) fn ask_back(&mut self) {
         // What is about to start may be for those that are idle now, and what was asked back for them
@@ -230,6 +246,7 @@ impl Scheduler {
                     && !processing.withdrawing
                     && self.calls[*id].needs().is_none()
                     && self.avoided_by(*id).is_none()
+                    && !self.was_asked_enough(*id, victim)
                     && !self.actors.is_method(*id)
             })
             .map(|(id, _)| (self.calls[id].priority, id))

@@ -62,6 +62,8 @@ pub(crate) struct Wishes {
     pub(crate) avoids: Option<WorkerId>,
     /// It asked so and was given to nobody since.
     pub(crate) moves: bool,
+    /// The worker that gave it back last, and how often in a row that was asked to.
+    pub(crate) gave_back: Option<(WorkerId, u32)>,
     pub(crate) needs: Needs,
 }
 

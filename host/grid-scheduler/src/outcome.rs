@@ -231,6 +231,7 @@ impl Scheduler {
         if let Some(id) = self.current(worker, key, attempt)
             && !self.mutated(Mutation::WithdrawnDropped)
         {
+            self.note_given_back(id, worker);
             self.start_over(id);
         }
     }

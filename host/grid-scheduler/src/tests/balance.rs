@@ -240,6 +240,36 @@ fn what_would_come_back_is_not_asked_back_though_its_task_is_shorter_than_it_was
 }
 
 #[test]
+fn what_came_back_three_times_because_others_were_faster_stays() {
+    let mut grid = Grid::with(Config { lookahead_us: 1_000_000, ..Config::default() });
+    readers(&mut grid, 8, 10);
+    grid.hear(10, FromWorker::Started(vec![(key(1), Attempt(0))]));
+    let mut asked = withdrawn(&grid.worker(11, 1));
+    for round in 0..3 {
+        assert_eq!(asked, [(10, key(10), Attempt(round))]);
+        // Before it is there, the other worker has got much to do.
+        let others: Vec<_> = (0..500).map(|n| 1_000 * u64::from(round + 1) + n).collect();
+        let calls: Vec<_> = others.iter().map(|n| pinned(*n, "w11")).collect();
+        let wanted: Vec<_> = others.iter().copied().map(key).collect();
+        let mut placed = grid.submit(ANN, &calls, &wanted).placed();
+        let (key, attempt) = (key(10), Attempt(round));
+        let out = grid.hear(10, FromWorker::Withdrawn { key, attempt });
+        assert_eq!(out.placed(), [(10, 10, round + 1)], "it comes back");
+        while let Some((worker, number, attempt)) = placed.pop() {
+            assert_eq!(withdrawn(&out), []);
+            let (key, attempt) = (super::grid::key(number), Attempt(attempt));
+            let outcome = Outcome::Memory { meta: meta(1), inline: None };
+            let spent = Spent { wall_us: 5_000, ..Spent::default() };
+            let out = grid.hear(worker, FromWorker::Finished { key, attempt, outcome, spent });
+            placed.extend(out.placed());
+            asked = withdrawn(&out);
+        }
+    }
+    let others: Vec<_> = asked.iter().map(|(_, key, _)| super::grid::number(*key)).collect();
+    assert_eq!(others, [9], "the one before it");
+}
+
+#[test]
 fn what_asked_to_run_elsewhere_is_not_brought_back() {
     let mut grid = Grid::new();
     grid.worker(10, 1);
