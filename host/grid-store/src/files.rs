@@ -14,6 +14,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use grid_proto::{Codec, Key, ObjectMeta};
+use rustix::fs::{Advice, fadvise};
 
 use crate::blocks::Blocks;
 
@@ -34,7 +35,8 @@ impl<F: Write + Seek + Send> DiskWrite for F {}
 pub(crate) trait Disk: Send + Sync + fmt::Debug {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskWrite>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskRead>>;
+    /// `whole`: all of it is about to be read.
+    fn open(&self, path: &Path, whole: bool) -> io::Result<Box<dyn DiskRead>>;
     fn remove(&self, path: &Path) -> io::Result<()>;
 }
 
@@ -51,8 +53,12 @@ impl Disk for LocalDisk {
         fs::rename(from, to)
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskRead>> {
-        Ok(Box::new(File::open(path)?))
+    fn open(&self, path: &Path, whole: bool) -> io::Result<Box<dyn DiskRead>> {
+        let file = File::open(path)?;
+        if whole && let Err(error) = fadvise(&file, 0, None, Advice::WillNeed) {
+            tracing::debug!(%error, "a file is not read ahead");
+        }
+        Ok(Box::new(file))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -248,7 +254,16 @@ impl Drop for Unfinished {
 impl SpillFile {
     /// The bytes, from the first on. The header is verified, the bytes are not.
     pub(crate) fn open(&self) -> io::Result<Box<dyn DiskRead>> {
-        let mut file = self.files.disk.open(&self.path())?;
+        self.opened(false)
+    }
+
+    /// The same; all of them are about to be read: the disk works while the first are looked at.
+    pub(crate) fn open_whole(&self) -> io::Result<Box<dyn DiskRead>> {
+        self.opened(true)
+    }
+
+    fn opened(&self, whole: bool) -> io::Result<Box<dyn DiskRead>> {
+        let mut file = self.files.disk.open(&self.path(), whole)?;
         let mut found = [0; HEADER_BYTES];
         file.read_exact(&mut found)?;
         if found != header(&self.key, &self.meta) {

@@ -454,7 +454,7 @@ impl Shared {
             None => return Err(LoadError::Missing),
         };
         let unreadable = |error| LoadError::Unreadable { path: file.path(), error };
-        let mut open = file.open().map_err(unreadable)?;
+        let mut open = file.open_whole().map_err(unreadable)?;
         let reserved = self.gauge.reserve(meta.size);
         let mut bytes = vec![0; usize::try_from(meta.size).unwrap_or(usize::MAX)];
         open.read_exact(&mut bytes).map_err(unreadable)?;

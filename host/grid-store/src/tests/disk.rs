@@ -70,10 +70,10 @@ impl Disk for FaultyDisk {
         }
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskRead>> {
+    fn open(&self, path: &Path, whole: bool) -> io::Result<Box<dyn DiskRead>> {
         match self.fault() {
             Fault::Unreadable => Err(io::Error::other("the disk does not answer")),
-            _ => LocalDisk.open(path),
+            _ => LocalDisk.open(path, whole),
         }
     }
 
