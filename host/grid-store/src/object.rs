@@ -27,10 +27,12 @@ pub struct Buffer {
 }
 
 enum Bytes {
-    Own(Vec<u8>),
+    Own(Box<[u8]>),
     /// Shared with other processes; each of them counts them.
     Sealed(Sealed),
 }
+
+const _: () = assert!(size_of::<Buffer>() == 24, "a million of them");
 
 /// The bytes behind a key, shared by all who read them.
 #[derive(Clone, Debug)]
@@ -89,7 +91,7 @@ impl Buffer {
 impl Bytes {
     fn counted(&self) -> u64 {
         match self {
-            Self::Own(bytes) => bytes.capacity() as u64,
+            Self::Own(bytes) => bytes.len() as u64,
             Self::Sealed(sealed) => sealed.len() as u64,
         }
     }
@@ -122,7 +124,9 @@ impl Object {
     /// An object of a value, hashed once.
     #[must_use]
     pub fn new(value: Value, gauge: &Gauge) -> Self {
-        Self { meta: value.meta(), bytes: Arc::new(Buffer::new(Bytes::Own(value.bytes), gauge)) }
+        let meta = value.meta();
+        let bytes = Bytes::Own(value.bytes.into_boxed_slice());
+        Self { meta, bytes: Arc::new(Buffer::new(bytes, gauge)) }
     }
 
     /// An object that arrived over a link or from a file, if its bytes are what they should be.

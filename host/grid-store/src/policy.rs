@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use grid_proto::{Key, ObjectMeta};
+use grid_proto::{Codec, Key, ObjectMeta};
 use hashbrown::HashTable;
 use slab::Slab;
 
@@ -58,16 +58,37 @@ pub(crate) struct Sums {
     pub(crate) spilled: u64,
 }
 
+/// An object; there may be millions. What is known of it is taken apart: together it takes more.
 #[derive(Debug)]
 struct Entry {
     key: Key,
-    meta: ObjectMeta,
+    hash: [u8; 32],
+    size: u64,
     bytes: Option<Arc<Buffer>>,
     file: Option<Arc<SpillFile>>,
     /// Which write is on its way; 0 if none.
     write: u32,
     older: u32,
     newer: u32,
+    codec: Codec,
+}
+
+const _: () = assert!(size_of::<Option<Entry>>() == 104, "a million of them");
+
+impl Entry {
+    fn new(
+        key: Key,
+        meta: ObjectMeta,
+        bytes: Option<Arc<Buffer>>,
+        file: Option<Arc<SpillFile>>,
+    ) -> Self {
+        let ObjectMeta { codec, size, hash } = meta;
+        Self { key, hash, size, bytes, file, write: 0, older: NOBODY, newer: NOBODY, codec }
+    }
+
+    fn meta(&self) -> ObjectMeta {
+        ObjectMeta { codec: self.codec, size: self.size, hash: self.hash }
+    }
 }
 
 /// An object that shall be written, and the number to come back with.
@@ -107,12 +128,12 @@ impl Policy {
     }
 
     pub(crate) fn meta(&self, key: &Key) -> Option<ObjectMeta> {
-        self.id(key).map(|id| self.entry(id).meta)
+        self.id(key).map(|id| self.entry(id).meta())
     }
 
     /// In the order of keys.
     pub(crate) fn metas(&self) -> Vec<(Key, ObjectMeta)> {
-        let mut metas: Vec<_> = self.entries.iter().map(|(_, e)| (e.key, e.meta)).collect();
+        let mut metas: Vec<_> = self.entries.iter().map(|(_, e)| (e.key, e.meta())).collect();
         metas.sort_unstable_by_key(|(key, _)| *key);
         metas
     }
@@ -120,15 +141,13 @@ impl Policy {
     /// Keeps an object; another one of the same key goes.
     pub(crate) fn insert(&mut self, key: Key, object: Object) {
         if let Some(id) = self.id(&key) {
-            if self.entry(id).meta == object.meta {
+            if self.entry(id).meta() == object.meta {
                 return self.restore(id, object.bytes);
             }
             self.remove(&key);
         }
         let meta = object.meta;
-        let bytes = Some(object.bytes);
-        let entry = Entry { key, meta, bytes, file: None, write: 0, older: NOBODY, newer: NOBODY };
-        let id = self.add(entry);
+        let id = self.add(Entry::new(key, meta, Some(object.bytes), None));
         self.sums.memory_bytes += meta.size;
         match meta.size > self.marks.target_bytes {
             // It would push out everything else: it is the next to go.
@@ -140,15 +159,14 @@ impl Policy {
     /// Keeps an object that has come as a file.
     pub(crate) fn insert_file(&mut self, key: Key, meta: ObjectMeta, file: Arc<SpillFile>) {
         self.remove(&key);
-        let (file, bytes) = (Some(file), None);
-        self.add(Entry { key, meta, bytes, file, write: 0, older: NOBODY, newer: NOBODY });
+        self.add(Entry::new(key, meta, None, Some(file)));
         self.sums.spilled_bytes += meta.size;
         self.sums.spilled += 1;
     }
 
     fn add(&mut self, entry: Entry) -> u32 {
         let hash = self.hasher.hash_one(entry.key);
-        self.sums.stored_bytes += entry.meta.size;
+        self.sums.stored_bytes += entry.size;
         let id = u32::try_from(self.entries.insert(entry)).unwrap_or(NOBODY);
         let Self { index, entries, hasher, .. } = self;
         index.insert_unique(hash, id, |id| hasher.hash_one(entries[*id as usize].key));
@@ -159,7 +177,7 @@ impl Policy {
     pub(crate) fn find(&mut self, key: &Key) -> Option<Place> {
         let id = self.id(key)?;
         let entry = self.entry(id);
-        let meta = entry.meta;
+        let meta = entry.meta();
         match (&entry.bytes, &entry.file) {
             (Some(bytes), _) => {
                 let bytes = Arc::clone(bytes);
@@ -192,7 +210,7 @@ impl Policy {
         let (id, _) = found.remove();
         self.unlink(id);
         let entry = self.entries.remove(id as usize);
-        let size = entry.meta.size;
+        let size = entry.size;
         self.sums.stored_bytes -= size;
         if entry.bytes.is_some() {
             self.sums.memory_bytes -= size;
@@ -211,7 +229,7 @@ impl Policy {
         let Some(id) = self.id(key) else { return };
         let same = self.entry(id).file.as_ref().is_some_and(|own| Arc::ptr_eq(own, file));
         // What is larger than the target would have to leave at once.
-        if same && self.entry(id).meta.size <= self.marks.target_bytes {
+        if same && self.entry(id).size <= self.marks.target_bytes {
             self.restore(id, Arc::clone(bytes));
         }
     }
@@ -220,7 +238,7 @@ impl Policy {
         let entry = &mut self.entries[id as usize];
         if entry.bytes.is_none() {
             entry.bytes = Some(bytes);
-            self.sums.memory_bytes += entry.meta.size;
+            self.sums.memory_bytes += entry.size;
             self.link_newest(id);
         } else {
             self.touch(id);
@@ -249,7 +267,7 @@ impl Policy {
         let mut id = self.oldest;
         while id != NOBODY && self.has_excess(counted_bytes()) {
             let entry = &self.entries[id as usize];
-            let (newer, size) = (entry.newer, entry.meta.size);
+            let (newer, size) = (entry.newer, entry.size);
             // Somebody reads it: that it leaves the store frees nothing.
             let read = entry.bytes.as_ref().is_some_and(|bytes| Arc::strong_count(bytes) > 1);
             if read {
@@ -281,7 +299,7 @@ impl Policy {
     pub(crate) fn is_at_cap(&self, counted_bytes: u64) -> bool {
         self.has_excess(counted_bytes)
             && self.oldest != NOBODY
-            && !self.fits_disk(self.entry(self.oldest).meta.size)
+            && !self.fits_disk(self.entry(self.oldest).size)
     }
 
     /// Files and writes on their way leave room for this.
@@ -307,7 +325,7 @@ impl Policy {
         let bytes = entry.bytes.clone()?;
         self.writes = self.writes.checked_add(1).unwrap_or(1);
         entry.write = self.writes;
-        let (key, meta) = (entry.key, entry.meta);
+        let (key, meta) = (entry.key, entry.meta());
         self.sums.writing_bytes += meta.size;
         self.pressure_bytes = self.pressure_bytes.saturating_sub(meta.size);
         Some(Victim { key, write: self.writes, object: Object { meta, bytes } })
@@ -329,7 +347,7 @@ impl Policy {
         let entry = &mut self.entries[id as usize];
         entry.write = 0;
         entry.file = file;
-        let size = entry.meta.size;
+        let size = entry.size;
         self.sums.writing_bytes -= size;
         if written {
             self.sums.spilled_bytes += size;
@@ -357,7 +375,7 @@ impl Policy {
         let mut sums = Sums::default();
         let mut listed = 0;
         for (id, entry) in &self.entries {
-            let size = entry.meta.size;
+            let size = entry.size;
             sums.stored_bytes += size;
             sums.memory_bytes += if entry.bytes.is_some() { size } else { 0 };
             sums.writing_bytes += if entry.write != 0 { size } else { 0 };

@@ -16,6 +16,7 @@
 
 mod actors;
 mod fetches;
+mod held;
 mod job;
 mod memory;
 mod waiting;
@@ -33,6 +34,7 @@ use grid_proto::{
 
 use actors::Actors;
 use fetches::Fetches;
+use held::HeldObjects;
 use job::{Job, Needs};
 use waiting::Waiting;
 
@@ -113,7 +115,7 @@ pub struct Agent {
     waiting: Waiting,
     actors: Actors,
     /// What is in the store.
-    held: BTreeMap<Key, Held>,
+    held: HeldObjects,
     /// `Holds` that were sent, and how many of them to earlier schedulers or in earlier connections.
     told: u64,
     told_before: u64,
@@ -142,7 +144,7 @@ impl Agent {
             dispatched: BTreeMap::new(),
             waiting: Waiting::new(waiting_max),
             actors: Actors::default(),
-            held: BTreeMap::new(),
+            held: HeldObjects::default(),
             told: 0,
             told_before: 0,
             fetches: Fetches::default(),
@@ -223,7 +225,7 @@ impl Agent {
             ToWorker::Free { keys, heard } => {
                 let heard = self.told_before + heard;
                 for key in keys {
-                    if self.held.get(&key).is_some_and(|held| held.told > heard) {
+                    if self.held.was_told_after(&key, heard) {
                         continue;
                     }
                     self.fetches.forget(&key);
@@ -234,7 +236,7 @@ impl Agent {
             ToWorker::Acquire(copies) => self.on_acquire(copies),
             ToWorker::Inspect(hash) => self.actions.push_back(Action::Inspect(hash)),
             ToWorker::Confirm(mut keys) => {
-                keys.retain(|key| !self.held.contains_key(key));
+                keys.retain(|key| !self.held.contains(key));
                 if !keys.is_empty() {
                     self.actions.push_back(Action::Send(FromWorker::Missing(keys)));
                 }
@@ -250,7 +252,7 @@ impl Agent {
             // It came twice.
             return;
         }
-        let done = self.held.get(&key).and_then(|held| held.made);
+        let done = self.held.made(&key);
         if in_hand.max(done) >= Some(attempt) || self.dispatched.contains_key(&(key, attempt)) {
             // Too late; or a scheduler that began anew uses a number anew, with which a slot is not
             // yet done: then it has to choose a higher one.
@@ -262,7 +264,7 @@ impl Agent {
             self.forget(key);
             self.fetches.abandon(&key);
         }
-        if self.held.remove(&key).is_some() {
+        if self.held.remove(&key) {
             // The scheduler does not count on this copy; what it may say about it comes too late.
             self.actions.push_back(Action::Drop(key));
         }
@@ -274,7 +276,7 @@ impl Agent {
         let mut needs = Needs::default();
         for arg in &args {
             let Arg::Key(input) = arg else { continue };
-            if !self.held.contains_key(input) {
+            if !self.held.contains(input) {
                 let holders = inputs.iter().find(|(key, _)| key == input);
                 let holders = holders.map(|(_, holders)| holders.clone()).unwrap_or_default();
                 needs.inputs.insert(*input);
@@ -374,12 +376,12 @@ impl Agent {
         for (key, version) in got {
             let Some(calls) = self.fetches.arrived(key) else {
                 // Freed or abandoned on the way; or it came twice, then one copy stays.
-                if !self.held.contains_key(key) {
+                if !self.held.contains(key) {
                     self.actions.push_back(Action::Drop(*key));
                 }
                 continue;
             };
-            self.held.insert(*key, Held { made: None, version: *version, told: 0 });
+            self.held.insert_copy(*key, *version);
             kept.push((*key, *version));
             self.complete_inputs(key, calls);
         }
@@ -429,14 +431,13 @@ impl Agent {
             return false;
         }
         self.jobs.remove(&key);
-        let made = match &outcome {
+        let keep = match &outcome {
             Outcome::Memory { meta, .. } => {
-                Some(Held { made: Some(attempt), version: meta.version(), told: 0 })
+                self.held.insert_made(key, attempt, meta.version());
+                true
             }
-            _ => None,
+            _ => false,
         };
-        let keep = made.is_some();
-        self.held.extend(made.map(|held| (key, held)));
         self.report(key, attempt, outcome, spent);
         keep
     }
@@ -444,7 +445,7 @@ impl Agent {
     /// A call ended here without a result. A copy of an earlier result that arrived meanwhile was not
     /// counted by the scheduler, which waited for the call.
     fn drop_copy(&mut self, key: Key) {
-        if self.held.get(&key).is_some_and(|held| held.made.is_none()) {
+        if self.held.is_copy(&key) {
             self.held.remove(&key);
             self.actions.push_back(Action::Drop(key));
         }
@@ -531,7 +532,7 @@ impl Agent {
         self.dispatched.len()
     }
 
-    /// What is in the store, as this machine told.
+    /// What is in the store, as this machine told, in no order.
     pub fn held(&self) -> impl Iterator<Item = &Key> {
         self.held.keys()
     }
@@ -569,24 +570,14 @@ impl Agent {
     }
 }
 
-/// What the store has under a key.
-#[derive(Debug)]
-struct Held {
-    /// The attempt that made it; `None` for copies.
-    made: Option<Attempt>,
-    version: Version,
-    /// The number of the last `Holds` that named it; 0 if none has.
-    told: u64,
-}
-
 /// Inputs that are not in the store, and the actor if it is not here.
-fn freed_inputs(job: &Job, held: &BTreeMap<Key, Held>) -> Vec<Key> {
+fn freed_inputs(job: &Job, held: &HeldObjects) -> Vec<Key> {
     let freed = |arg: &Arg| match arg {
-        Arg::Key(input) if !held.contains_key(input) => Some(*input),
+        Arg::Key(input) if !held.contains(input) => Some(*input),
         Arg::Key(_) | Arg::Value(_) => None,
     };
     let actor = match job.instance {
-        Instance::Of(actor) if !held.contains_key(&actor) => Some(actor),
+        Instance::Of(actor) if !held.contains(&actor) => Some(actor),
         Instance::Of(_) | Instance::Fresh | Instance::Kept => None,
     };
     job.args.iter().filter_map(freed).chain(actor).collect()

@@ -226,8 +226,8 @@ impl SimWorker {
         if let Some(executing) = self.executing.values().find(runs_on) {
             return Err(format!("{} runs on though cancelled", executing.execution.key.short()));
         }
-        let held = self.agent.held().copied();
-        if !held.eq(self.store.keys().copied()) {
+        let held: BTreeSet<_> = self.agent.held().collect();
+        if !held.into_iter().eq(self.store.keys()) {
             return Err("its store holds something else than it believes".to_owned());
         }
         self.agent.check()

@@ -34,7 +34,7 @@ impl Actors {
 impl Agent {
     /// The instance of an actor is gone; before [`Self::on_executed`] of the method that was its end.
     pub fn on_actor_lost(&mut self, actor: Key, why: String) {
-        if self.held.remove(&actor).is_some() {
+        if self.held.remove(&actor) {
             self.actions.push_back(Action::Send(FromWorker::ActorLost { key: actor, why }));
             self.actions.push_back(Action::Drop(actor));
         }
@@ -43,7 +43,7 @@ impl Agent {
     /// Whether it is still wanted.
     #[must_use]
     pub fn holds(&self, key: &Key) -> bool {
-        self.held.contains_key(key)
+        self.held.contains(key)
     }
 
     /// A call has ended: if it was in an actor's instance, another may enter.

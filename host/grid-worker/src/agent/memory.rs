@@ -3,7 +3,7 @@
 use grid_proto::message::FromWorker;
 use grid_proto::{Attempt, Instance, Key, Version, WorkerId};
 
-use super::{Action, Agent, Held};
+use super::{Action, Agent};
 
 impl Agent {
     /// Memory is nearly full from now on, or no longer. What has not begun goes back to the
@@ -48,7 +48,9 @@ impl Agent {
     /// A client has brought objects, which are in the store now.
     pub fn on_brought(&mut self, brought: &[(Key, Version)]) {
         for (key, version) in brought {
-            self.held.entry(*key).or_insert(Held { made: None, version: *version, told: 0 });
+            if !self.held.contains(key) {
+                self.held.insert_copy(*key, *version);
+            }
             let calls = self.fetches.arrived(key).unwrap_or_default();
             self.complete_inputs(key, calls);
         }
@@ -62,9 +64,7 @@ impl Agent {
         }
         self.told += 1;
         for (key, _) in &copies {
-            if let Some(held) = self.held.get_mut(key) {
-                held.told = self.told;
-            }
+            self.held.note_told(key, self.told);
         }
         self.actions.push_back(Action::Send(FromWorker::Holds(copies)));
     }
@@ -73,8 +73,8 @@ impl Agent {
     pub(crate) fn on_acquire(&mut self, copies: Vec<(Key, Vec<WorkerId>)>) {
         let (mut here, mut refused) = (Vec::new(), Vec::new());
         for (key, holders) in copies {
-            match self.held.get(&key) {
-                Some(held) => here.push((key, held.version)),
+            match self.held.version(&key) {
+                Some(version) => here.push((key, version)),
                 None if self.paused => refused.push(key),
                 None => self.fetches.want(key, None, holders, self.id),
             }
@@ -89,7 +89,7 @@ impl Agent {
     pub fn on_lost(&mut self, keys: &[Key]) {
         let mut lost = Vec::new();
         for key in keys {
-            if self.held.remove(key).is_some() {
+            if self.held.remove(key) {
                 lost.push(*key);
                 self.actions.push_back(Action::Drop(*key));
             }
