@@ -42,6 +42,8 @@ pub(crate) struct Link {
     /// said after it comes before it.
     telling: tokio::sync::Mutex<()>,
     releases: Arc<Notify>,
+    /// Held while the pieces of a submission are on their way to the queue.
+    submitting: Arc<tokio::sync::Mutex<()>>,
     requests: AtomicU64,
     peers: Mutex<HashMap<String, Connection>>,
 }
@@ -110,6 +112,7 @@ impl Link {
             state: Mutex::default(),
             telling: tokio::sync::Mutex::default(),
             releases: Arc::default(),
+            submitting: Arc::default(),
             requests: AtomicU64::new(1),
             peers: Mutex::default(),
         });
@@ -213,6 +216,8 @@ impl Link {
         wanted: &[Key],
     ) -> Result<oneshot::Receiver<Result<(), ClientError>>, ClientError> {
         let request = self.next_request();
+        // Pieces of two would be taken for those of one.
+        let turn = Arc::clone(&self.submitting).lock_owned().await;
         self.flush_releases().await?;
         let (told, accepted) = oneshot::channel();
         {
@@ -226,10 +231,33 @@ impl Link {
             }
             state.submitted.insert(request, Submitted { keys: wanted.to_vec(), told });
         }
-        for piece in pieces {
-            self.send(FromClient::Submit(Submission { request, ..piece })).await?;
+        let messages = pieces.into_iter();
+        let mut messages =
+            messages.map(move |piece| FromClient::Submit(Submission { request, ..piece }));
+        if messages.len() == 1 {
+            if let Some(message) = messages.next() {
+                self.send(message).await?;
+            }
+            return Ok(accepted);
+        }
+        // To the last piece, though whoever submits may not wait for it any more.
+        let outbox = self.outbox.clone();
+        let sending = tokio::spawn(async move {
+            let _turn = turn;
+            for message in messages {
+                outbox.send(message).await?;
+            }
+            Ok::<_, NetError>(())
+        });
+        match sending.await {
+            Ok(sent) => sent.map_err(|error| self.why_ended(error))?,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
         Ok(accepted)
+    }
+
+    fn why_ended(&self, error: NetError) -> ClientError {
+        self.state().lost.clone().unwrap_or_else(|| error.into())
     }
 
     pub(crate) fn next_request(&self) -> RequestId {
@@ -277,7 +305,7 @@ impl Link {
     pub(crate) async fn send(&self, message: FromClient) -> Result<(), ClientError> {
         match self.outbox.send(message).await {
             Ok(()) => Ok(()),
-            Err(error) => Err(self.state().lost.clone().unwrap_or_else(|| error.into())),
+            Err(error) => Err(self.why_ended(error)),
         }
     }
 

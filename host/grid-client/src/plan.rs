@@ -38,8 +38,9 @@ pub(crate) struct Plan {
     calls: Vec<CallSpec>,
     /// Where each key's call is in `calls`.
     known: HashMap<Key, u32>,
-    /// Keys of nodes, by their address: a node at two places is one call.
-    nodes: HashMap<*const CallNode, Key>,
+    /// Keys of nodes, by their address: a node at two places is one call. A number, so that whoever
+    /// submits may go from thread to thread.
+    nodes: HashMap<usize, Key>,
 }
 
 // The addresses are only compared, never followed.
@@ -70,16 +71,16 @@ impl Plan {
         // Depth first with a list of its own: a chain may be longer than the stack.
         let mut stack = vec![(Arc::clone(root), false)];
         while let Some((node, inputs_done)) = stack.pop() {
-            if self.nodes.contains_key(&Arc::as_ptr(&node)) {
+            if self.nodes.contains_key(&Arc::as_ptr(&node).addr()) {
                 continue;
             }
             if !inputs_done && let Some(key) = persisted(&node) {
-                self.nodes.insert(Arc::as_ptr(&node), key);
+                self.nodes.insert(Arc::as_ptr(&node).addr(), key);
                 continue;
             }
             if inputs_done {
                 let key = self.add_node(&node, bundle)?;
-                self.nodes.insert(Arc::as_ptr(&node), key);
+                self.nodes.insert(Arc::as_ptr(&node).addr(), key);
                 continue;
             }
             let inputs = node.args.iter().rev().filter_map(|arg| match arg {
@@ -90,7 +91,7 @@ impl Plan {
             stack.push((node, true));
             stack.extend(inputs);
         }
-        Ok(self.nodes[&Arc::as_ptr(root)])
+        Ok(self.nodes[&Arc::as_ptr(root).addr()])
     }
 
     fn add_node(
@@ -102,7 +103,7 @@ impl Plan {
             ArgNode::Value { codec, bytes } => {
                 Ok(Arg::Value(Value { codec: codec_of(*codec), bytes: bytes.clone() }))
             }
-            ArgNode::Call(input) => Ok(Arg::Key(self.nodes[&Arc::as_ptr(input)])),
+            ArgNode::Call(input) => Ok(Arg::Key(self.nodes[&Arc::as_ptr(input).addr()])),
             ArgNode::Key(key) => Ok(Arg::Key(Key(*key))),
             ArgNode::Unencodable { message } => Err(ClientError::Value(format!(
                 "an argument of `{}` cannot be encoded: {message}",

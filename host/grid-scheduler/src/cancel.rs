@@ -117,7 +117,7 @@ impl Scheduler {
         if cancel.force {
             self.cancel_kept(id);
         }
-        self.stop_unwanted(id);
+        self.release_unwanted(id);
     }
 
     /// A detached call is so no more, and one that is kept under a name fails as cancelled, unless
@@ -129,7 +129,7 @@ impl Scheduler {
             self.stop(id);
             return self.fail(id, Arc::new(cancelled()));
         }
-        self.stop_unwanted(id);
+        self.release_unwanted(id);
         if !self.calls.contains(id) {
             return;
         }

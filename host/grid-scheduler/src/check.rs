@@ -96,9 +96,11 @@ impl Scheduler {
 
     fn check_staged(&self) -> Result<(), String> {
         let open = self.clients.values().filter_map(|client| client.partial.as_ref());
+        let let_go = self.clients.values().flat_map(|client| &client.let_go);
         let staged =
             open.flat_map(Partial::staged).chain(self.starting.iter().flat_map(Starting::staged));
-        let staged = staged.chain(self.started.iter().flat_map(|staged| staged.as_slice()));
+        let staged =
+            staged.chain(let_go).chain(self.started.iter().flat_map(|staged| staged.as_slice()));
         let asked = self.cancels.iter().flat_map(Cancel::staged);
         let staged = staged.chain(asked).chain(self.retries.iter().flat_map(Retry::staged));
         let mut counted = BTreeMap::<CallId, u32>::new();

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use grid_proto::RequestId;
+
 use crate::call::CallId;
 use crate::submit::Partial;
 
@@ -13,6 +15,8 @@ pub(crate) struct Client {
     pub(crate) partial: Option<Partial>,
     /// Its submissions that are whole and about to start.
     pub(crate) starting: usize,
-    /// What follows belongs to a submission that was refused already.
-    pub(crate) skips_rest: bool,
+    /// What it has let go of since: it stays until those are on their way.
+    pub(crate) let_go: Vec<CallId>,
+    /// What follows of this one belongs to a submission that was refused already.
+    pub(crate) skips_rest: Option<RequestId>,
 }

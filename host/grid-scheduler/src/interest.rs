@@ -57,7 +57,7 @@ impl Scheduler {
             if let Some(id) = self.calls.find(key) {
                 self.stage_released(client, id);
                 self.drop_interest(client, id);
-                self.release_unwanted(id);
+                self.release_unless_staged(id);
             }
         }
     }
@@ -69,6 +69,7 @@ impl Scheduler {
         if let Some(partial) = gone.partial {
             self.abandon_submission(client, partial);
         }
+        self.started.push_back(gone.let_go.into_iter());
         // In the turns to come: there may be a million.
         if !self.mutated(Mutation::GoneClientWants) {
             self.departed.push_back((client, gone.wants));

@@ -270,16 +270,15 @@ impl Scheduler {
 
     /// Stops, frees and forgets a call that nobody wants; its inputs follow in this turn or the next.
     pub(crate) fn release_unwanted(&mut self, id: CallId) {
-        self.let_go_unwanted(id, false);
+        self.let_go_of(id, true);
     }
 
-    /// The same, and stops it though a submission that is being started may want it: it then starts
-    /// anew.
-    pub(crate) fn stop_unwanted(&mut self, id: CallId) {
-        self.let_go_unwanted(id, true);
+    /// The same, but what runs is not stopped if a submission that is being started may want it.
+    pub(crate) fn release_unless_staged(&mut self, id: CallId) {
+        self.let_go_of(id, false);
     }
 
-    fn let_go_unwanted(&mut self, id: CallId, stops: bool) {
+    fn let_go_of(&mut self, id: CallId, stops: bool) {
         if !self.calls.contains(id) {
             return;
         }

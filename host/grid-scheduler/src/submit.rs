@@ -41,7 +41,7 @@ pub(crate) struct Partial {
 pub(crate) struct Starting {
     client: ClientId,
     wanted: std::vec::IntoIter<(CallId, bool)>,
-    staged: Vec<CallId>,
+    staged: std::vec::IntoIter<CallId>,
     refused: bool,
 }
 
@@ -53,7 +53,7 @@ impl Partial {
 
 impl Starting {
     pub(crate) fn staged(&self) -> &[CallId] {
-        &self.staged
+        self.staged.as_slice()
     }
 }
 
@@ -61,10 +61,18 @@ impl Scheduler {
     pub(crate) fn on_submit(&mut self, client: ClientId, piece: Submission) {
         let Some(known) = self.clients.get_mut(&client) else { return };
         let (request, more) = (piece.request, piece.more);
-        if known.skips_rest {
-            known.skips_rest = more;
+        if known.skips_rest == Some(request) {
+            known.skips_rest = more.then_some(request);
             return;
         }
+        let before = known.partial.take_if(|partial| partial.request != request);
+        if let Some(unfinished) = before {
+            let message = "another submission began before its last piece".to_owned();
+            let error = Refusal::BadSubmission { message };
+            self.send_client(client, ToClient::Refused { request: unfinished.request, error });
+            self.abandon_submission(client, unfinished);
+        }
+        let Some(known) = self.clients.get_mut(&client) else { return };
         let mut partial = match known.partial.take() {
             Some(partial) => partial,
             None => {
@@ -119,7 +127,7 @@ impl Scheduler {
 
     fn refuse(&mut self, client: ClientId, request: RequestId, more: bool, error: Refusal) {
         if let Some(known) = self.clients.get_mut(&client) {
-            known.skips_rest = more;
+            known.skips_rest = more.then_some(request);
         }
         self.send_client(client, ToClient::Refused { request, error });
     }
@@ -139,7 +147,7 @@ impl Scheduler {
         if let Some(known) = self.clients.get_mut(&client) {
             known.starting += 1;
         }
-        let wanted = wanted.into_iter();
+        let (wanted, staged) = (wanted.into_iter(), staged.into_iter());
         self.starting.push_back(Starting { client, wanted, staged, refused });
     }
 
@@ -157,36 +165,38 @@ impl Scheduler {
             self.starting.push_back(starting);
             return true;
         }
-        if let Some(known) = self.clients.get_mut(&starting.client) {
-            known.starting -= 1;
-        }
-        self.started.push_back(starting.staged.into_iter());
+        self.started.push_back(starting.staged);
+        self.note_started(starting.client);
         true
     }
 
-    /// A client lets go of this after it has submitted what may read it: it stays until that is on
-    /// its way. A call that is known already may lack inputs that only the client's hold keeps.
+    /// A client lets go of this after it has submitted what may read it: it stays as it is, in memory or
+    /// running, until that is on its way. A call that is known already may lack inputs that only the
+    /// client's hold keeps.
     pub(crate) fn stage_released(&mut self, client: ClientId, id: CallId) {
-        if !self.calls[id].clients.contains(&client) {
+        let call = &mut self.calls[id];
+        if !call.clients.contains(&client) || matches!(call.state, State::Erred(_)) {
             return;
         }
         let Some(known) = self.clients.get_mut(&client) else { return };
-        let staged = match &mut known.partial {
-            Some(partial) => Some(&mut partial.staged),
-            None if known.starting > 0 => {
-                let mut last_first = self.starting.iter_mut().rev();
-                let last = last_first.find(|starting| starting.client == client);
-                last.map(|starting| &mut starting.staged)
-            }
-            None => None,
-        };
-        match staged {
-            Some(staged) => staged.push(id),
-            // Those that it reads may be on the list.
-            None if !self.to_start.is_empty() => self.started.push_back(vec![id].into_iter()),
-            None => return,
+        if known.starting > 0 || known.partial.is_some() {
+            known.let_go.push(id);
+        } else if !self.to_start.is_empty() && !call.is_active() {
+            // Those that it reads may be on the list, which is everybody's: nobody's call runs on for it.
+            self.started.push_back(vec![id].into_iter());
+        } else {
+            return;
         }
         self.calls[id].staged += 1;
+    }
+
+    /// A submission is on its way, or will never be.
+    fn note_started(&mut self, client: ClientId) {
+        let Some(known) = self.clients.get_mut(&client) else { return };
+        known.starting -= 1;
+        if known.starting == 0 && known.partial.is_none() && !known.let_go.is_empty() {
+            self.started.push_back(std::mem::take(&mut known.let_go).into_iter());
+        }
     }
 
     /// Lets go of one call of a submission that has started. Says whether there was one. While calls

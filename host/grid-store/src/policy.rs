@@ -263,15 +263,23 @@ impl Policy {
         now_ms: u64,
         counted_bytes: impl Fn() -> u64,
     ) -> Option<Victim> {
-        let mut passed_over = 0;
+        let (mut passed_over, mut first_read) = (0, NOBODY);
         let mut id = self.oldest;
         while id != NOBODY && self.has_excess(counted_bytes()) {
+            if id == first_read {
+                // It has come round.
+                id = NOBODY;
+                break;
+            }
             let entry = &self.entries[id as usize];
             let (newer, size) = (entry.newer, entry.size);
             // Somebody reads it: that it leaves the store frees nothing.
             let read = entry.bytes.as_ref().is_some_and(|bytes| Arc::strong_count(bytes) > 1);
             if read {
                 passed_over += 1;
+                // It is in use, so it is not among the oldest: many like it hide no others.
+                self.touch(id);
+                first_read = if first_read == NOBODY { id } else { first_read };
             } else if entry.file.is_some() {
                 self.unlink(id);
                 self.entries[id as usize].bytes = None;

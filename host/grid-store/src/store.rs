@@ -298,6 +298,13 @@ impl Store {
         }
     }
 
+    /// More is in memory than should be, and some of it is on its way to disk.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        let shared = self.shared();
+        shared.counted_bytes() > shared.target_bytes && shared.policy().sums.writing_bytes > 0
+    }
+
     /// Whether an object of this size has to come through a file: it would not leave room for
     /// anything else.
     #[must_use]

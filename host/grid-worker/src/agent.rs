@@ -372,6 +372,12 @@ impl Agent {
 
     /// A peer answered: the objects that are in the store now, and those that it could not give.
     pub fn on_fetched(&mut self, from: WorkerId, got: &[(Key, Version)], failed: &[Key]) {
+        self.on_arrived(from, got, failed);
+        self.fetches.peer_idle(from);
+    }
+
+    /// The same of a part of the answer; the rest is to come.
+    pub fn on_arrived(&mut self, from: WorkerId, got: &[(Key, Version)], failed: &[Key]) {
         let mut kept = Vec::new();
         for (key, version) in got {
             let Some(calls) = self.fetches.arrived(key) else {
@@ -389,7 +395,6 @@ impl Agent {
         for key in failed {
             self.fetches.failed(*key, from);
         }
-        self.fetches.peer_idle(from);
     }
 
     /// Calls that waited for this object have it now.

@@ -50,6 +50,7 @@ const MEMORY_EVERY: Duration = Duration::from_millis(100);
 const LOST_MAX: usize = 64;
 /// Batches of what clients bring and the driver has not kept yet; then they wait.
 const BROUGHT_MAX: usize = 16;
+const FETCHED_MAX: usize = 16;
 /// Calls that run longer than this are reported as executing.
 const STARTED_AFTER: Duration = Duration::from_millis(10);
 /// How long the scheduler may take to hear that this worker leaves.
@@ -87,6 +88,9 @@ pub struct Worker {
     done: mpsc::Receiver<Done>,
     lost: mpsc::Receiver<Key>,
     loser: mpsc::Sender<Key>,
+    /// What comes of requests to peers.
+    fetches: mpsc::Receiver<Fetched>,
+    fetcher: mpsc::Sender<Fetched>,
     brought: mpsc::Receiver<Brought>,
     keeper: mpsc::Sender<Brought>,
     answers: mpsc::Receiver<Answer>,
@@ -95,7 +99,6 @@ pub struct Worker {
 
 /// What a task of the io thread found out.
 enum Answer {
-    Fetched(Fetched),
     Loaded(BundleHash, Loaded),
     Inspected(BundleHash, Result<BundleDescription, String>),
 }
@@ -127,6 +130,7 @@ impl Worker {
         let (answered, answers) = mpsc::channel(ANSWERS_MAX);
         let (loser, lost) = mpsc::channel(LOST_MAX);
         let (keeper, brought) = mpsc::channel(BROUGHT_MAX);
+        let (fetcher, fetches) = mpsc::channel(FETCHED_MAX);
         Ok(Self {
             agent: Agent::new(config.slots, waiting_max),
             peers: Peers::new(endpoint.clone(), incoming.clone()),
@@ -151,6 +155,8 @@ impl Worker {
             done,
             lost,
             loser,
+            fetches,
+            fetcher,
             brought,
             keeper,
             answers,
@@ -276,6 +282,7 @@ impl Worker {
                 _ = self.done.recv_many(&mut done, 256) => {}
                 Some(said) = self.said.recv() => self.on_said(said),
                 Some(answer) = self.answers.recv() => self.on_answer(answer, link),
+                Some(fetched) = self.fetches.recv() => self.on_fetched(fetched),
                 Some(key) = self.lost.recv() => self.agent.on_lost(&[key]),
                 Some(brought) = self.brought.recv() => self.on_brought(brought),
                 _ = memory.tick() => self.look_at_memory(),
@@ -312,8 +319,11 @@ impl Worker {
                     }
                 }
                 Action::Fetch { from, address, keys } => {
-                    let fetch = self.peers.clone().fetch(from, address, keys);
-                    self.spawn(async move { Answer::Fetched(fetch.await) });
+                    let (peers, keeper) = (self.peers.clone(), self.fetcher.clone());
+                    tokio::spawn(async move {
+                        let fetched = peers.fetch(from, address, keys, Some(keeper.clone())).await;
+                        let _ = keeper.send(fetched).await;
+                    });
                 }
                 Action::HangUp { address } => self.peers.hang_up(&address),
                 Action::Drop(key) => {
@@ -431,7 +441,6 @@ impl Worker {
 
     fn on_answer(&mut self, answer: Answer, link: &Link) {
         match answer {
-            Answer::Fetched(fetched) => self.on_fetched(fetched),
             Answer::Loaded(hash, Ok(bundle)) => {
                 self.bundles.insert(hash, bundle);
                 self.agent.on_bundle(hash, Ok(()));
@@ -444,7 +453,7 @@ impl Worker {
     }
 
     fn on_fetched(&mut self, fetched: Fetched) {
-        let Fetched { from, objects, mut failed, took } = fetched;
+        let Fetched { from, objects, mut failed, took, more } = fetched;
         self.fetched.0 += objects.iter().map(|(_, arrived)| arrived.meta().size).sum::<u64>();
         self.fetched.1 += u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let mut got = Vec::with_capacity(objects.len());
@@ -455,7 +464,10 @@ impl Worker {
                 false => failed.push(key),
             }
         }
-        self.agent.on_fetched(from, &got, &failed);
+        match more {
+            true => self.agent.on_arrived(from, &got, &failed),
+            false => self.agent.on_fetched(from, &got, &failed),
+        }
     }
 
     fn on_brought(&mut self, brought: Brought) {
@@ -503,7 +515,8 @@ impl Worker {
             Said::Fetch { from, key, reply } => {
                 let peers = self.peers.clone();
                 tokio::spawn(async move {
-                    let fetched = peers.fetch(from.worker, Some(from.address), vec![key]).await;
+                    let fetched =
+                        peers.fetch(from.worker, Some(from.address), vec![key], None).await;
                     let object =
                         fetched.objects.into_iter().next().and_then(|(_, arrived)| match arrived {
                             Arrived::Object(object) => Some(object),

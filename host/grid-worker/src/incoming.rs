@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use grid_net::{NetError, RecvStream};
 use grid_proto::{Key, ObjectMeta};
@@ -18,6 +19,10 @@ const SHARE_MAX: u64 = 10;
 const BYTES_MIN: u64 = 16 << 20;
 /// Bytes that one permit stands for.
 const PERMIT_BYTES: u64 = 64 << 10;
+/// What has come before goes to disk first, if memory is full; a disk that is slower than this for one
+/// object is not waited for.
+const BEHIND_MAX: Duration = Duration::from_secs(1);
+const BEHIND_LOOK: Duration = Duration::from_millis(2);
 /// Pieces in which large objects are written.
 const PIECE_BYTES: usize = 4 << 20;
 /// Hashing more than this takes longer than the io thread has.
@@ -67,11 +72,16 @@ impl Incoming {
     pub(crate) async fn room(&self, size: u64) -> OwnedSemaphorePermit {
         let permits = u32::try_from(size / PERMIT_BYTES).unwrap_or(u32::MAX);
         let permits = permits.min(self.permits_max);
-        match Arc::clone(&self.permits).acquire_many_owned(permits).await {
+        let permit = match Arc::clone(&self.permits).acquire_many_owned(permits).await {
             Ok(permit) => permit,
             // Nobody closes it.
             Err(_) => std::future::pending().await,
+        };
+        let started = Instant::now();
+        while self.store.is_behind() && started.elapsed() < BEHIND_MAX {
+            tokio::time::sleep(BEHIND_LOOK).await;
         }
+        permit
     }
 
     /// Reads the bytes of an object off a stream.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use grid_net::{Connection, Endpoint, HostStream, Kind, NetError, RecvStream};
 use grid_proto::message::{BulkHeader, BulkRequest};
 use grid_proto::{Key, WorkerId};
+use tokio::sync::mpsc;
 
 use crate::incoming::{Arrived, Incoming, Partial};
 use crate::partials::Partials;
@@ -21,12 +22,56 @@ const BYTES_PER_SECOND_MIN: u64 = 1 << 20;
 /// How often one peer is asked for what is left, should it break off again and again.
 const RESUMED_MAX: u32 = 3;
 
-/// What came of one request.
+/// What has arrived is handed over when it is so many bytes, at the latest: until then nobody can use it,
+/// nor send it to disk.
+const PART_BYTES: u64 = 1 << 20;
+
+/// What came of one request, or of a part of it.
 pub(crate) struct Fetched {
     pub(crate) from: WorkerId,
     pub(crate) objects: Vec<(Key, Arrived)>,
     pub(crate) failed: Vec<Key>,
     pub(crate) took: Duration,
+    /// More of it is to come.
+    pub(crate) more: bool,
+}
+
+/// What comes of one request, on its way to whoever keeps it.
+struct Arrivals {
+    from: WorkerId,
+    objects: Vec<(Key, Arrived)>,
+    bytes: u64,
+    /// All that has come so far, handed over or not.
+    seen: BTreeSet<Key>,
+    since: Instant,
+    keeper: Option<mpsc::Sender<Fetched>>,
+}
+
+impl Arrivals {
+    fn new(from: WorkerId, keeper: Option<mpsc::Sender<Fetched>>) -> Self {
+        let (objects, seen) = (Vec::new(), BTreeSet::new());
+        Self { from, objects, bytes: 0, seen, since: Instant::now(), keeper }
+    }
+
+    async fn add(&mut self, key: Key, arrived: Arrived) {
+        self.bytes += arrived.meta().size;
+        self.seen.insert(key);
+        self.objects.push((key, arrived));
+        if self.bytes >= PART_BYTES
+            && let Some(keeper) = self.keeper.clone()
+        {
+            let part = self.take(Vec::new(), true);
+            // Nobody keeps anything when the worker stops.
+            let _ = keeper.send(part).await;
+        }
+    }
+
+    fn take(&mut self, failed: Vec<Key>, more: bool) -> Fetched {
+        self.bytes = 0;
+        let since = std::mem::replace(&mut self.since, Instant::now());
+        let objects = std::mem::take(&mut self.objects);
+        Fetched { from: self.from, objects, failed, took: since.elapsed(), more }
+    }
 }
 
 /// What became of one object that was asked for.
@@ -52,24 +97,22 @@ impl Peers {
 
     /// Asks one peer for objects. Whatever does not arrive whole and unchanged has failed. A peer that is
     /// there and has broken off in the middle of an object is asked for the rest of it; so is the next
-    /// one, if it has the same.
+    /// one, if it has the same. With a keeper what arrives is handed over in parts, and what is given
+    /// here is the last of them.
     pub(crate) async fn fetch(
         self,
         from: WorkerId,
         address: Option<String>,
         keys: Vec<Key>,
+        keeper: Option<mpsc::Sender<Fetched>>,
     ) -> Fetched {
-        let started = Instant::now();
-        let mut objects = Vec::new();
+        let mut arrivals = Arrivals::new(from, keeper);
         let mut failed = keys;
-        let Some(address) = address else {
-            return Fetched { from, objects, failed, took: started.elapsed() };
-        };
+        let Some(address) = address else { return arrivals.take(failed, false) };
         for again in 1..=RESUMED_MAX {
             let before = self.partials.bytes_of(&failed);
-            let fetched = self.fetch_from(&address, &failed, &mut objects).await;
-            let arrived = |key: &Key| objects.iter().any(|(arrived, _)| arrived == key);
-            failed.retain(|key| !arrived(key));
+            let fetched = self.fetch_from(&address, &failed, &mut arrivals).await;
+            failed.retain(|key| !arrivals.seen.contains(key));
             let Err(error) = fetched else { break };
             tracing::info!(%address, %error, "fetching from a peer failed");
             let goes_on = self.partials.bytes_of(&failed) > before && self.is_there(&address);
@@ -78,7 +121,7 @@ impl Peers {
                 break;
             }
         }
-        Fetched { from, objects, failed, took: started.elapsed() }
+        arrivals.take(failed, false)
     }
 
     fn is_there(&self, address: &str) -> bool {
@@ -89,15 +132,15 @@ impl Peers {
         &self,
         address: &str,
         keys: &[Key],
-        objects: &mut Vec<(Key, Arrived)>,
+        arrivals: &mut Arrivals,
     ) -> Result<(), NetError> {
         let connection = self.connect(address).await?;
-        let mut keys = self.fetch_on_host(&connection, keys, objects).await;
+        let mut keys = self.fetch_on_host(&connection, keys, arrivals).await;
         for key in keys.clone() {
             if let Some(partial) = self.partials.take(&key)
                 && let Some(arrived) = self.fetch_rest(&connection, key, partial).await?
             {
-                objects.push((key, arrived));
+                arrivals.add(key, arrived).await;
                 keys.retain(|other| *other != key);
             }
         }
@@ -112,7 +155,8 @@ impl Peers {
                 Some(BulkHeader::Found(meta)) => {
                     let _room = self.incoming.room(meta.size).await;
                     let partial = self.incoming.begin(*key, meta).await?;
-                    objects.push((*key, self.receive(*key, partial, &mut recv).await?));
+                    let arrived = self.receive(*key, partial, &mut recv).await?;
+                    arrivals.add(*key, arrived).await;
                 }
                 Some(BulkHeader::Missing) => {}
                 Some(BulkHeader::Refused(reason)) => return Err(NetError::Closed(reason)),
@@ -181,12 +225,12 @@ impl Peers {
         &self,
         connection: &Connection,
         keys: &[Key],
-        objects: &mut Vec<(Key, Arrived)>,
+        arrivals: &mut Arrivals,
     ) -> Vec<Key> {
         let Some(mut lease) = connection.on_host().await else { return keys.to_vec() };
         let mut settled = BTreeSet::new();
         let ended = tokio::select! {
-            ended = self.take_all_on_host(lease.stream(), keys, objects, &mut settled) => ended,
+            ended = self.take_all_on_host(lease.stream(), keys, arrivals, &mut settled) => ended,
             reason = connection.closed() => Err(NetError::Closed(reason)),
         };
         match ended {
@@ -200,13 +244,13 @@ impl Peers {
         &self,
         stream: &mut HostStream,
         keys: &[Key],
-        objects: &mut Vec<(Key, Arrived)>,
+        arrivals: &mut Arrivals,
         settled: &mut BTreeSet<Key>,
     ) -> Result<(), NetError> {
         stream.send(&BulkRequest::Objects(keys.to_vec()), None).await?;
         for key in keys {
             match self.take_on_host(*key, stream).await? {
-                Taken::Arrived(arrived) => objects.push((*key, arrived)),
+                Taken::Arrived(arrived) => arrivals.add(*key, arrived).await,
                 Taken::Missing => {}
                 Taken::OverNetwork => continue,
             }

@@ -8,7 +8,7 @@ use hello::{Person, add, greet, inc, parse};
 use noop::{chunk, echo, fresh, spin, sum};
 use odd::user_error::fail;
 
-use crate::support::{Grid, eventually, failure};
+use crate::support::{Grid, PATIENCE, Processes, bundle_bytes, eventually, failure};
 
 #[tokio::test]
 async fn values_futures_and_calls_are_arguments() {
@@ -35,6 +35,47 @@ async fn a_tree_over_two_workers_moves_results_between_them() {
     assert_eq!(root.result().await.unwrap(), (1..=256).sum::<i64>());
     let workers = grid.client.workers().await.unwrap();
     assert!(workers.iter().all(|worker| worker.in_hand == 0));
+}
+
+/// The sum of so many numbers from this one on, as one graph.
+fn tree(from: i64, count: i64) -> Call<i64> {
+    let mut level: Vec<Call<i64>> = (from..from + count).map(inc::call).collect();
+    while level.len() > 1 {
+        let pair = |pair: &[Call<i64>]| match pair {
+            [one, other] => add::call(one, other),
+            _ => pair[0].clone(),
+        };
+        level = level.chunks(2).map(pair).collect();
+    }
+    level.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn several_tasks_of_a_program_submit_large_graphs_at_the_same_time_and_some_give_up() {
+    let grid = Processes::up(&["--workers=1", "--slots=2"]);
+    let client = grid.client().await;
+    client.deploy(&bundle_bytes("hello"), false).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..6 {
+        let client = client.clone();
+        tasks.spawn(async move {
+            for round in 0..4 {
+                let from = (task * 10 + round) * 10_000;
+                let count = if task % 2 == 0 { 2_000 } else { 1 };
+                let sum = client.submit(tree(from, count));
+                if task == 0 && round % 2 == 0 {
+                    // Nobody waits for the rest of its pieces.
+                    let _ = tokio::time::timeout(Duration::from_micros(300), sum).await;
+                    continue;
+                }
+                let expected = (from + 1..=from + count).sum::<i64>();
+                assert_eq!(sum.await.unwrap().result().await.unwrap(), expected);
+            }
+        });
+    }
+    while let Some(done) = tokio::time::timeout(PATIENCE, tasks.join_next()).await.unwrap() {
+        done.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -251,10 +251,11 @@ impl WorkerCommand {
                 let _ = supervisor::report(&client, &name, &why).await;
             }
             // One that ends at once, again and again, costs little.
-            wait = if started.elapsed() > RESTART_WAIT_MAX { RESTART_WAIT } else { wait * 2 };
+            let longer = (wait * 2).min(RESTART_WAIT_MAX);
+            wait = if started.elapsed() > RESTART_WAIT_MAX { RESTART_WAIT } else { longer };
             tokio::select! {
                 () = &mut stop => return Ok(()),
-                () = tokio::time::sleep(wait.min(RESTART_WAIT_MAX)) => {}
+                () = tokio::time::sleep(wait) => {}
             }
             (worker, started, anew) = (start()?, Instant::now(), true);
         }

@@ -1,10 +1,10 @@
 //! What is accepted, what is refused, and that a refusal leaves nothing behind.
 
 use grid_proto::message::{FromClient, Submission};
-use grid_proto::{Arg, CallSpec, RequestId};
+use grid_proto::{Arg, CallSpec, FailureKind, RequestId};
 
-use super::grid::{ANN, BOB, Grid, call, key, tasks, typed};
-use crate::Config;
+use super::grid::{ANN, BOB, Grid, Out, call, key, tasks, typed};
+use crate::{Config, Event};
 
 #[test]
 fn the_same_call_is_known_once_and_told_to_both() {
@@ -229,4 +229,92 @@ fn what_others_hold_is_not_kept_by_a_client_that_lets_go_of_what_it_never_had() 
     let open = Submission { request: RequestId(9), more: true, ..Submission::default() };
     grid.say_all(BOB, [FromClient::Submit(open), FromClient::Release(vec![key(1)])]);
     assert_eq!(grid.say(ANN, FromClient::Release(vec![key(1)])).freed(), [(10, 1)]);
+}
+
+#[test]
+fn what_failed_and_was_let_go_of_runs_anew_though_a_submission_came_before() {
+    let mut grid = Grid::new();
+    grid.worker(10, 1);
+    grid.submit(ANN, &[call(1, &[])], &[key(1)]);
+    grid.fail(10, 1, 0, FailureKind::User);
+    let messages = [
+        submission(vec![call(2, &[])], &[2]),
+        FromClient::Release(vec![key(1)]),
+        submission(vec![call(1, &[])], &[1]),
+    ];
+    let out = grid.say_all(ANN, messages);
+    assert_eq!(out.failed(ANN), [], "not the old failure");
+    assert_eq!(grid.state(1), "processing");
+}
+
+#[test]
+fn what_an_earlier_submission_needs_stays_though_a_later_one_has_started() {
+    let mut grid = Grid::new();
+    grid.worker(10, 1);
+    let chain = [call(1, &[]), call(2, &[1]), call(3, &[2]), call(4, &[3])];
+    grid.submit(ANN, &chain, &[key(1), key(4)]);
+    for n in 1..=4 {
+        grid.finish(10, n, 0, 1);
+    }
+    let others: Vec<_> = (10..14).map(|n| call(n, &[])).collect();
+    grid.submit(ANN, &others, &(10..14).map(key).collect::<Vec<_>>());
+    for n in 10..14 {
+        grid.finish(10, n, 0, 1);
+    }
+    let long = [&others[..], &[call(2, &[1]), call(3, &[2])]].concat();
+    let messages = [
+        submission(long, &[10, 11, 12, 13, 3]),
+        submission(vec![call(9, &[])], &[9]),
+        FromClient::Release(vec![key(1)]),
+    ];
+    let out = grid.say_all(ANN, messages);
+    assert_eq!(out.freed(), []);
+    assert_eq!(grid.state(1), "memory");
+}
+
+#[test]
+fn what_only_a_cancelled_call_needed_is_stopped_at_once_while_others_start() {
+    let mut grid = Grid::with(Config { turn_calls_max: 1, ..Config::default() });
+    grid.worker(10, 1);
+    grid.submit(BOB, &[call(1, &[]), call(2, &[1])], &[key(2)]);
+    let many: Vec<_> = (100..200).map(|n| call(n, &[])).collect();
+    let wanted: Vec<_> = (100..200).collect();
+    grid.machine.handle(grid.now, Event::Client(ANN, submission(many, &wanted)));
+    grid.machine.flush(grid.now);
+    let cancel = FromClient::Cancel { keys: vec![key(2)], force: false };
+    grid.machine.handle(grid.now, Event::Client(BOB, cancel));
+    for _ in 0..6 {
+        grid.machine.flush(grid.now);
+        grid.machine.check().unwrap();
+    }
+    let out = Out(std::iter::from_fn(|| grid.machine.poll_action()).collect());
+    assert_eq!(out.cancelled(), [(10, 1, 0)]);
+    grid.settle();
+}
+
+#[test]
+fn pieces_of_another_submission_are_not_taken_for_those_of_the_one_before() {
+    let mut grid = Grid::new();
+    grid.worker(10, 4);
+    let piece = |request: u64, calls, wanted: &[u64], more| {
+        let wanted = wanted.iter().copied().map(key).collect();
+        let request = RequestId(request);
+        FromClient::Submit(Submission {
+            request,
+            tasks: tasks(),
+            calls,
+            wanted,
+            more,
+            ..Submission::default()
+        })
+    };
+    grid.say(ANN, piece(1, vec![call(1, &[])], &[], true));
+    // Whoever submitted the first gave up in the midst.
+    let out = grid.say(ANN, piece(2, vec![call(2, &[])], &[2], false));
+    assert!(out.is_accepted() && out.refusal().is_some(), "{out:?}");
+    assert_eq!(out.placed(), [(10, 2, 0)]);
+    assert_eq!(grid.state(1), "unknown");
+    // What is refused in the midst swallows none that come after it.
+    assert!(grid.say(ANN, piece(3, vec![call(3, &[77])], &[], true)).refusal().is_some());
+    assert_eq!(grid.say(ANN, piece(4, vec![call(4, &[])], &[4], false)).placed(), [(10, 4, 0)]);
 }

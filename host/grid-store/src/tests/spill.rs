@@ -63,6 +63,23 @@ fn what_is_least_recently_used_goes_to_disk_and_comes_back_unchanged() {
 }
 
 #[test]
+fn what_many_calls_read_hides_nothing_that_nobody_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&config(directory.path(), 450 * KIB as u64));
+    fill(&store, 0..40, 10 * KIB);
+    let read: Vec<_> = (0..40).map(|number| store.find(&key(number)).unwrap()).collect();
+    fill(&store, 40..50, 10 * KIB);
+    until("the newer ones go", || store.usage().memory_bytes <= 450 * KIB as u64);
+    until("under pressure too", || {
+        // As a worker does as long as its process holds too much.
+        store.press(100 * KIB as u64);
+        store.usage().memory_bytes == 400 * KIB as u64
+    });
+    assert!((0..40).all(|number| store.find(&key(number)).is_some()));
+    drop(read);
+}
+
+#[test]
 fn files_go_with_their_objects_and_with_the_store() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&config(directory.path(), 0));

@@ -51,6 +51,44 @@ async fn over_network(endpoint: Endpoint, door: BulkHeader, value: Value) {
 }
 
 #[tokio::test]
+async fn what_has_come_is_handed_over_before_all_of_a_request_is_there() {
+    let home = tempfile::tempdir().unwrap();
+    let identity = Identity::load_or_create(home.path()).unwrap();
+    let endpoint = || Endpoint::quic(([127, 0, 0, 1], 0).into(), &identity).unwrap();
+    let theirs = endpoint();
+    let address = theirs.address();
+    let value = |number: u8| Value { codec: Codec::Raw, bytes: vec![number; 1 << 20] };
+    let (go_on, mut told) = mpsc::channel::<()>(1);
+    let serving = tokio::spawn(async move {
+        let connection = theirs.accept().await.unwrap();
+        while let Ok((_, mut send, mut recv)) = connection.accept().await {
+            let Some(BulkRequest::Objects(keys)) = recv.recv().await.unwrap() else { continue };
+            for number in 0..u8::try_from(keys.len()).unwrap() {
+                send.send(&BulkHeader::Found(value(number).meta())).await.unwrap();
+                send.send_bytes(&value(number).bytes).await.unwrap();
+                // The next one only when this one is kept.
+                told.recv().await;
+            }
+            send.finish().await.unwrap();
+        }
+    });
+    let keys: Vec<_> = (0..3).map(|number| Key::of_data(&value(number).meta())).collect();
+    let own = endpoint().without_shared_memory();
+    let peers = Peers::new(own, Incoming::new(Store::default(), 1 << 30));
+    let (keeper, mut parts) = mpsc::channel(1);
+    let fetch = tokio::spawn(peers.fetch(WorkerId(1), Some(address), keys.clone(), Some(keeper)));
+    for key in &keys {
+        let part = parts.recv().await.unwrap();
+        assert!(part.more && part.failed.is_empty());
+        assert_eq!(part.objects.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [*key]);
+        go_on.send(()).await.unwrap();
+    }
+    let last = fetch.await.unwrap();
+    assert!(!last.more && last.objects.is_empty() && last.failed.is_empty());
+    serving.abort();
+}
+
+#[tokio::test]
 async fn what_does_not_come_as_shared_memory_comes_over_the_network() {
     use Manner::{GivesNone, GivesOther, HangsUp, RefersToTheNetwork};
     let home = tempfile::tempdir().unwrap();
@@ -64,7 +102,7 @@ async fn what_does_not_come_as_shared_memory_comes_over_the_network() {
         let sharing = tokio::spawn(on_host(listener, manner, value.meta()));
         let serving = tokio::spawn(over_network(theirs, door, value.clone()));
         let peers = Peers::new(endpoint(), Incoming::new(Store::default(), 1 << 30));
-        let fetched = peers.fetch(WorkerId(1), Some(address), vec![key]).await;
+        let fetched = peers.fetch(WorkerId(1), Some(address), vec![key], None).await;
         assert!(fetched.failed.is_empty(), "{manner:?}");
         let metas: Vec<_> = fetched.objects.iter().map(|(key, it)| (*key, it.meta())).collect();
         assert_eq!(metas, [(key, value.meta())], "{manner:?}");
@@ -135,7 +173,7 @@ async fn a_peer_that_breaks_off_in_the_middle_is_asked_for_the_rest_only() {
         let serving = tokio::spawn(cutting(theirs, value.clone(), cut, heard));
         let incoming = Incoming::new(store.clone(), 1 << 30);
         let peers = Peers::new(quic(&identity), incoming.clone());
-        let fetched = peers.fetch(WorkerId(1), Some(address), vec![key]).await;
+        let fetched = peers.fetch(WorkerId(1), Some(address), vec![key], None).await;
         assert!(fetched.failed.is_empty());
         assert_eq!(bytes_of(&store, &incoming, fetched), value.bytes);
         let given = given.lock().unwrap();
@@ -170,7 +208,7 @@ async fn what_one_peer_did_not_finish_another_does() {
         }
         let store = Store::default();
         let incoming = Incoming::new(store.clone(), 1 << 30);
-        let (lost, keeper) = (tokio::sync::mpsc::channel(1).0, tokio::sync::mpsc::channel(1).0);
+        let (lost, keeper) = (mpsc::channel(1).0, mpsc::channel(1).0);
         let taking = Taking { incoming: incoming.clone(), bytes_max: 0, keeper };
         let serving = Serving { store: theirs.clone(), lost, taking, door: None };
         let serving = tokio::spawn(serve(whole, serving));
@@ -190,11 +228,11 @@ async fn what_one_peer_did_not_finish_another_does() {
         });
         let peers = Peers::new(quic(&identity), incoming.clone());
         let [broken, whole] = addresses;
-        let fetched = peers.clone().fetch(WorkerId(1), Some(broken), vec![key]).await;
+        let fetched = peers.clone().fetch(WorkerId(1), Some(broken), vec![key], None).await;
         assert_eq!(fetched.failed, [key]);
         assert_eq!(peers.partials.bytes_of(&[key]), 1 << 20);
         assert_eq!(store.gauge().bytes(), 3 << 20, "what is to come is counted");
-        let fetched = peers.fetch(WorkerId(2), Some(whole), vec![key]).await;
+        let fetched = peers.fetch(WorkerId(2), Some(whole), vec![key], None).await;
         assert_eq!(bytes_of(&store, &incoming, fetched), kept.bytes, "{manner}");
         assert_eq!(store.gauge().bytes(), 3 << 20);
         serving.abort();
