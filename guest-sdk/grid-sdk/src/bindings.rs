@@ -2861,6 +2861,13 @@ pub mod grid {
                 /// Below 0 it runs after others of the same submission; it never runs
                 /// before what is older than the running call.
                 pub priority: i32,
+                /// Names of workers, hosts or labels, of which its worker has one; any
+                /// worker if there are none.
+                pub workers: _rt::Vec<_rt::String>,
+                /// Elsewhere if there is no such worker now.
+                pub workers_preferred: bool,
+                /// What it takes of its worker while it runs, by name; from 0 to 1e9.
+                pub resources: _rt::Vec<(_rt::String, f64)>,
             }
             impl ::core::fmt::Debug for Call {
                 fn fmt(
@@ -2876,6 +2883,9 @@ pub mod grid {
                         .field("memory-bytes", &self.memory_bytes)
                         .field("timeout-ms", &self.timeout_ms)
                         .field("priority", &self.priority)
+                        .field("workers", &self.workers)
+                        .field("workers-preferred", &self.workers_preferred)
+                        .field("resources", &self.resources)
                         .finish()
                 }
             }
@@ -2972,17 +2982,18 @@ pub mod grid {
                         [::core::mem::MaybeUninit::uninit(); 10
                             * ::core::mem::size_of::<*const u8>()],
                     );
-                    let vec7 = calls;
-                    let len7 = vec7.len();
-                    let layout7 = _rt::alloc::Layout::from_size_align(
-                            vec7.len() * (48 + 8 * ::core::mem::size_of::<*const u8>()),
+                    let vec12 = calls;
+                    let len12 = vec12.len();
+                    let layout12 = _rt::alloc::Layout::from_size_align(
+                            vec12.len()
+                                * (40 + 14 * ::core::mem::size_of::<*const u8>()),
                             8,
                         )
                         .unwrap();
-                    let (result7, _cleanup7) = wit_bindgen::rt::Cleanup::new(layout7);
-                    for (i, e) in vec7.into_iter().enumerate() {
-                        let base = result7
-                            .add(i * (48 + 8 * ::core::mem::size_of::<*const u8>()));
+                    let (result12, _cleanup12) = wit_bindgen::rt::Cleanup::new(layout12);
+                    for (i, e) in vec12.into_iter().enumerate() {
+                        let base = result12
+                            .add(i * (40 + 14 * ::core::mem::size_of::<*const u8>()));
                         {
                             let Call {
                                 bundle: bundle0,
@@ -2993,6 +3004,9 @@ pub mod grid {
                                 memory_bytes: memory_bytes0,
                                 timeout_ms: timeout_ms0,
                                 priority: priority0,
+                                workers: workers0,
+                                workers_preferred: workers_preferred0,
+                                resources: resources0,
                             } = e;
                             match bundle0 {
                                 Some(e) => {
@@ -3136,17 +3150,87 @@ pub mod grid {
                             *base
                                 .add(40 + 8 * ::core::mem::size_of::<*const u8>())
                                 .cast::<i32>() = _rt::as_i32(priority0);
+                            let vec8 = workers0;
+                            let len8 = vec8.len();
+                            let layout8 = _rt::alloc::Layout::from_size_align(
+                                    vec8.len() * (2 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                )
+                                .unwrap();
+                            let (result8, _cleanup8) = wit_bindgen::rt::Cleanup::new(
+                                layout8,
+                            );
+                            cleanup_list.extend(_cleanup8);
+                            for (i, e) in vec8.into_iter().enumerate() {
+                                let base = result8
+                                    .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                {
+                                    let vec7 = e;
+                                    let ptr7 = vec7.as_ptr().cast::<u8>();
+                                    let len7 = vec7.len();
+                                    *base
+                                        .add(::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len7;
+                                    *base.add(0).cast::<*mut u8>() = ptr7.cast_mut();
+                                }
+                            }
+                            *base
+                                .add(40 + 10 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len8;
+                            *base
+                                .add(40 + 9 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = result8;
+                            *base
+                                .add(40 + 11 * ::core::mem::size_of::<*const u8>())
+                                .cast::<u8>() = (match workers_preferred0 {
+                                true => 1,
+                                false => 0,
+                            }) as u8;
+                            let vec11 = resources0;
+                            let len11 = vec11.len();
+                            let layout11 = _rt::alloc::Layout::from_size_align(
+                                    vec11.len() * (8 + 2 * ::core::mem::size_of::<*const u8>()),
+                                    8,
+                                )
+                                .unwrap();
+                            let (result11, _cleanup11) = wit_bindgen::rt::Cleanup::new(
+                                layout11,
+                            );
+                            cleanup_list.extend(_cleanup11);
+                            for (i, e) in vec11.into_iter().enumerate() {
+                                let base = result11
+                                    .add(i * (8 + 2 * ::core::mem::size_of::<*const u8>()));
+                                {
+                                    let (t9_0, t9_1) = e;
+                                    let vec10 = t9_0;
+                                    let ptr10 = vec10.as_ptr().cast::<u8>();
+                                    let len10 = vec10.len();
+                                    *base
+                                        .add(::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len10;
+                                    *base.add(0).cast::<*mut u8>() = ptr10.cast_mut();
+                                    *base
+                                        .add(2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<f64>() = _rt::as_f64(t9_1);
+                                }
+                            }
+                            *base
+                                .add(40 + 13 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len11;
+                            *base
+                                .add(40 + 12 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = result11;
                         }
                     }
-                    let vec8 = wanted;
-                    let ptr8 = vec8.as_ptr().cast::<u8>();
-                    let len8 = vec8.len();
-                    let ptr9 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    let vec13 = wanted;
+                    let ptr13 = vec13.as_ptr().cast::<u8>();
+                    let len13 = vec13.len();
+                    let ptr14 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
                     #[link(wasm_import_module = "grid:task/grid@0.1.0")]
                     unsafe extern "C" {
                         #[link_name = "submit"]
-                        fn wit_import10(
+                        fn wit_import15(
                             _: *mut u8,
                             _: usize,
                             _: *mut u8,
@@ -3155,7 +3239,7 @@ pub mod grid {
                         );
                     }
                     #[cfg(not(target_arch = "wasm32"))]
-                    unsafe extern "C" fn wit_import10(
+                    unsafe extern "C" fn wit_import15(
                         _: *mut u8,
                         _: usize,
                         _: *mut u8,
@@ -3164,195 +3248,195 @@ pub mod grid {
                     ) {
                         unreachable!()
                     }
-                    wit_import10(result7, len7, ptr8.cast_mut(), len8, ptr9);
-                    let l11 = i32::from(*ptr9.add(0).cast::<u8>());
-                    let result44 = match l11 {
+                    wit_import15(result12, len12, ptr13.cast_mut(), len13, ptr14);
+                    let l16 = i32::from(*ptr14.add(0).cast::<u8>());
+                    let result49 = match l16 {
                         0 => {
                             let e = {
-                                let l12 = *ptr9
+                                let l17 = *ptr14
                                     .add(::core::mem::size_of::<*const u8>())
                                     .cast::<*mut u8>();
-                                let l13 = *ptr9
+                                let l18 = *ptr14
                                     .add(2 * ::core::mem::size_of::<*const u8>())
                                     .cast::<usize>();
-                                let base17 = l12;
-                                let len17 = l13;
-                                let mut result17 = _rt::Vec::with_capacity(len17);
-                                for i in 0..len17 {
-                                    let base = base17
+                                let base22 = l17;
+                                let len22 = l18;
+                                let mut result22 = _rt::Vec::with_capacity(len22);
+                                for i in 0..len22 {
+                                    let base = base22
                                         .add(i * (2 * ::core::mem::size_of::<*const u8>()));
-                                    let e17 = {
-                                        let l14 = *base.add(0).cast::<*mut u8>();
-                                        let l15 = *base
+                                    let e22 = {
+                                        let l19 = *base.add(0).cast::<*mut u8>();
+                                        let l20 = *base
                                             .add(::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
-                                        let len16 = l15;
-                                        let bytes16 = _rt::Vec::from_raw_parts(
-                                            l14.cast(),
-                                            len16,
-                                            len16,
+                                        let len21 = l20;
+                                        let bytes21 = _rt::Vec::from_raw_parts(
+                                            l19.cast(),
+                                            len21,
+                                            len21,
                                         );
-                                        _rt::string_lift(bytes16)
+                                        _rt::string_lift(bytes21)
                                     };
-                                    result17.push(e17);
+                                    result22.push(e22);
                                 }
                                 _rt::cabi_dealloc(
-                                    base17,
-                                    len17 * (2 * ::core::mem::size_of::<*const u8>()),
+                                    base22,
+                                    len22 * (2 * ::core::mem::size_of::<*const u8>()),
                                     ::core::mem::size_of::<*const u8>(),
                                 );
-                                result17
+                                result22
                             };
                             Ok(e)
                         }
                         1 => {
                             let e = {
-                                let l18 = i32::from(
-                                    *ptr9.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                let l23 = i32::from(
+                                    *ptr14.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
                                 );
-                                let v43 = match l18 {
+                                let v48 = match l23 {
                                     0 => {
-                                        let e43 = {
-                                            let l19 = *ptr9
+                                        let e48 = {
+                                            let l24 = *ptr14
                                                 .add(2 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<*mut u8>();
-                                            let l20 = *ptr9
+                                            let l25 = *ptr14
                                                 .add(3 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len21 = l20;
-                                            let bytes21 = _rt::Vec::from_raw_parts(
-                                                l19.cast(),
-                                                len21,
-                                                len21,
+                                            let len26 = l25;
+                                            let bytes26 = _rt::Vec::from_raw_parts(
+                                                l24.cast(),
+                                                len26,
+                                                len26,
                                             );
-                                            let l22 = *ptr9
+                                            let l27 = *ptr14
                                                 .add(4 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<*mut u8>();
-                                            let l23 = *ptr9
+                                            let l28 = *ptr14
                                                 .add(5 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len24 = l23;
-                                            let bytes24 = _rt::Vec::from_raw_parts(
-                                                l22.cast(),
-                                                len24,
-                                                len24,
+                                            let len29 = l28;
+                                            let bytes29 = _rt::Vec::from_raw_parts(
+                                                l27.cast(),
+                                                len29,
+                                                len29,
                                             );
-                                            let l25 = *ptr9
+                                            let l30 = *ptr14
                                                 .add(6 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<*mut u8>();
-                                            let l26 = *ptr9
+                                            let l31 = *ptr14
                                                 .add(7 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let base30 = l25;
-                                            let len30 = l26;
-                                            let mut result30 = _rt::Vec::with_capacity(len30);
-                                            for i in 0..len30 {
-                                                let base = base30
+                                            let base35 = l30;
+                                            let len35 = l31;
+                                            let mut result35 = _rt::Vec::with_capacity(len35);
+                                            for i in 0..len35 {
+                                                let base = base35
                                                     .add(i * (2 * ::core::mem::size_of::<*const u8>()));
-                                                let e30 = {
-                                                    let l27 = *base.add(0).cast::<*mut u8>();
-                                                    let l28 = *base
+                                                let e35 = {
+                                                    let l32 = *base.add(0).cast::<*mut u8>();
+                                                    let l33 = *base
                                                         .add(::core::mem::size_of::<*const u8>())
                                                         .cast::<usize>();
-                                                    let len29 = l28;
-                                                    let bytes29 = _rt::Vec::from_raw_parts(
-                                                        l27.cast(),
-                                                        len29,
-                                                        len29,
+                                                    let len34 = l33;
+                                                    let bytes34 = _rt::Vec::from_raw_parts(
+                                                        l32.cast(),
+                                                        len34,
+                                                        len34,
                                                     );
-                                                    _rt::string_lift(bytes29)
+                                                    _rt::string_lift(bytes34)
                                                 };
-                                                result30.push(e30);
+                                                result35.push(e35);
                                             }
                                             _rt::cabi_dealloc(
-                                                base30,
-                                                len30 * (2 * ::core::mem::size_of::<*const u8>()),
+                                                base35,
+                                                len35 * (2 * ::core::mem::size_of::<*const u8>()),
                                                 ::core::mem::size_of::<*const u8>(),
                                             );
-                                            let l31 = *ptr9
+                                            let l36 = *ptr14
                                                 .add(8 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<*mut u8>();
-                                            let l32 = *ptr9
+                                            let l37 = *ptr14
                                                 .add(9 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len33 = l32;
-                                            let bytes33 = _rt::Vec::from_raw_parts(
-                                                l31.cast(),
-                                                len33,
-                                                len33,
+                                            let len38 = l37;
+                                            let bytes38 = _rt::Vec::from_raw_parts(
+                                                l36.cast(),
+                                                len38,
+                                                len38,
                                             );
                                             Failure {
-                                                kind: _rt::string_lift(bytes21),
-                                                message: _rt::string_lift(bytes24),
-                                                causes: result30,
-                                                task: _rt::string_lift(bytes33),
+                                                kind: _rt::string_lift(bytes26),
+                                                message: _rt::string_lift(bytes29),
+                                                causes: result35,
+                                                task: _rt::string_lift(bytes38),
                                             }
                                         };
-                                        Error::Failed(e43)
+                                        Error::Failed(e48)
                                     }
                                     1 => {
-                                        let e43 = {
-                                            let l34 = *ptr9
+                                        let e48 = {
+                                            let l39 = *ptr14
                                                 .add(2 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<*mut u8>();
-                                            let l35 = *ptr9
+                                            let l40 = *ptr14
                                                 .add(3 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len36 = l35;
-                                            let bytes36 = _rt::Vec::from_raw_parts(
-                                                l34.cast(),
-                                                len36,
-                                                len36,
+                                            let len41 = l40;
+                                            let bytes41 = _rt::Vec::from_raw_parts(
+                                                l39.cast(),
+                                                len41,
+                                                len41,
                                             );
-                                            _rt::string_lift(bytes36)
+                                            _rt::string_lift(bytes41)
                                         };
-                                        Error::Refused(e43)
+                                        Error::Refused(e48)
                                     }
                                     2 => {
-                                        let e43 = {
-                                            let l37 = *ptr9
+                                        let e48 = {
+                                            let l42 = *ptr14
                                                 .add(2 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<*mut u8>();
-                                            let l38 = *ptr9
+                                            let l43 = *ptr14
                                                 .add(3 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len39 = l38;
-                                            let bytes39 = _rt::Vec::from_raw_parts(
-                                                l37.cast(),
-                                                len39,
-                                                len39,
+                                            let len44 = l43;
+                                            let bytes44 = _rt::Vec::from_raw_parts(
+                                                l42.cast(),
+                                                len44,
+                                                len44,
                                             );
-                                            _rt::string_lift(bytes39)
+                                            _rt::string_lift(bytes44)
                                         };
-                                        Error::OverLimit(e43)
+                                        Error::OverLimit(e48)
                                     }
                                     n => {
                                         debug_assert_eq!(n, 3, "invalid enum discriminant");
-                                        let e43 = {
-                                            let l40 = *ptr9
+                                        let e48 = {
+                                            let l45 = *ptr14
                                                 .add(2 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<*mut u8>();
-                                            let l41 = *ptr9
+                                            let l46 = *ptr14
                                                 .add(3 * ::core::mem::size_of::<*const u8>())
                                                 .cast::<usize>();
-                                            let len42 = l41;
-                                            let bytes42 = _rt::Vec::from_raw_parts(
-                                                l40.cast(),
-                                                len42,
-                                                len42,
+                                            let len47 = l46;
+                                            let bytes47 = _rt::Vec::from_raw_parts(
+                                                l45.cast(),
+                                                len47,
+                                                len47,
                                             );
-                                            _rt::string_lift(bytes42)
+                                            _rt::string_lift(bytes47)
                                         };
-                                        Error::Unavailable(e43)
+                                        Error::Unavailable(e48)
                                     }
                                 };
-                                v43
+                                v48
                             };
                             Err(e)
                         }
                         _ => _rt::invalid_enum_discriminant(),
                     };
-                    result44
+                    result49
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -7294,6 +7378,23 @@ mod _rt {
         }
     }
     pub use alloc_crate::alloc;
+    pub fn as_f64<T: AsF64>(t: T) -> f64 {
+        t.as_f64()
+    }
+    pub trait AsF64 {
+        fn as_f64(self) -> f64;
+    }
+    impl<'a, T: Copy + AsF64> AsF64 for &'a T {
+        fn as_f64(self) -> f64 {
+            (*self).as_f64()
+        }
+    }
+    impl AsF64 for f64 {
+        #[inline]
+        fn as_f64(self) -> f64 {
+            self as f64
+        }
+    }
     use core::fmt;
     use core::marker;
     use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -7404,9 +7505,9 @@ macro_rules! __export_task_impl {
         = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:grid:task@0.1.0:task:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3544] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 3591] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xdd\x1a\x01A\x02\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8c\x1b\x01A\x02\x01\
 A\x16\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
 \0\0\x01@\0\0\x01\x04\0\x07current\x01\x02\x01@\0\0w\x04\0\x0cremaining-ms\x01\x03\
 \x03\0\x17grid:task/context@0.1.0\x05\0\x01B\x05\x01m\x03\x07msgpack\x03raw\x05a\
@@ -7434,18 +7535,19 @@ eys\x1e\x07replace\x7f\0\x0a\x04\0\x0fdataset-publish\x01\x1f\x01j\x01\x1e\x01\x
 \0\0#\x04\0\x0cdataset-list\x01$\x04\0\x11dataset-unpublish\x01\x0f\x03\0\x1cgri\
 d:task/coordination@0.1.0\x05\x03\x01B\x02\x01@\x04\x07messages\x04files\x04line\
 y\x06columny\x01\0\x04\0\x08panicked\x01\0\x03\0\x1bgrid:task/diagnostics@0.1.0\x05\
-\x04\x01B$\x02\x03\x02\x01\x02\x04\0\x05value\x03\0\0\x01s\x04\0\x03key\x03\0\x02\
+\x04\x01B&\x02\x03\x02\x01\x02\x04\0\x05value\x03\0\0\x01s\x04\0\x03key\x03\0\x02\
 \x01q\x03\x05value\x01\x01\0\x03key\x01\x03\0\x04call\x01y\0\x04\0\x08argument\x03\
-\0\x04\x01ks\x01p\x05\x01ky\x01kw\x01r\x08\x06bundle\x06\x04tasks\x09arguments\x07\
-\x04pure\x7f\x07retries\x08\x0cmemory-bytes\x09\x0atimeout-ms\x09\x08priorityz\x04\
-\0\x04call\x03\0\x0a\x01ps\x01r\x04\x04kinds\x07messages\x06causes\x0c\x04tasks\x04\
-\0\x07failure\x03\0\x0d\x01q\x04\x06failed\x01\x0e\0\x07refused\x01s\0\x0aover-l\
-imit\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\x03\0\x0f\x01p\x0b\x01py\x01p\x03\
-\x01j\x01\x13\x01\x10\x01@\x02\x05calls\x11\x06wanted\x12\0\x14\x04\0\x06submit\x01\
-\x15\x01j\0\x01\x10\x01@\x01\x04keys\x13\0\x16\x04\0\x08wait-all\x01\x17\x01j\x01\
-y\x01\x10\x01@\x01\x04keys\x13\0\x18\x04\0\x08wait-any\x01\x19\x01j\x01\x01\x01\x10\
-\x01@\x01\x03key\x03\0\x1a\x04\0\x05fetch\x01\x1b\x01@\x01\x04keys\x13\x01\0\x04\
-\0\x07release\x01\x1c\x01@\0\x01\0\x04\0\x0areschedule\x01\x1d\x03\0\x14grid:tas\
+\0\x04\x01ks\x01p\x05\x01ky\x01kw\x01ps\x01o\x02su\x01p\x0b\x01r\x0b\x06bundle\x06\
+\x04tasks\x09arguments\x07\x04pure\x7f\x07retries\x08\x0cmemory-bytes\x09\x0atim\
+eout-ms\x09\x08priorityz\x07workers\x0a\x11workers-preferred\x7f\x09resources\x0c\
+\x04\0\x04call\x03\0\x0d\x01r\x04\x04kinds\x07messages\x06causes\x0a\x04tasks\x04\
+\0\x07failure\x03\0\x0f\x01q\x04\x06failed\x01\x10\0\x07refused\x01s\0\x0aover-l\
+imit\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\x03\0\x11\x01p\x0e\x01py\x01p\x03\
+\x01j\x01\x15\x01\x12\x01@\x02\x05calls\x13\x06wanted\x14\0\x16\x04\0\x06submit\x01\
+\x17\x01j\0\x01\x12\x01@\x01\x04keys\x15\0\x18\x04\0\x08wait-all\x01\x19\x01j\x01\
+y\x01\x12\x01@\x01\x04keys\x15\0\x1a\x04\0\x08wait-any\x01\x1b\x01j\x01\x01\x01\x12\
+\x01@\x01\x03key\x03\0\x1c\x04\0\x05fetch\x01\x1d\x01@\x01\x04keys\x15\x01\0\x04\
+\0\x07release\x01\x1e\x01@\0\x01\0\x04\0\x0areschedule\x01\x1f\x03\0\x14grid:tas\
 k/grid@0.1.0\x05\x05\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05\
 level\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\
 \x13grid:task/log@0.1.0\x05\x06\x02\x03\0\x01\x05codec\x01B\x1c\x02\x03\x02\x01\x07\
@@ -7503,8 +7605,8 @@ pub use __export_task_impl as __export_tasks;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3113] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8e\x17\x01A\x02\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3160] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xbd\x17\x01A\x02\x01\
 A\x14\x01B\x06\x01r\x04\x03keys\x04tasks\x07attempty\x06workers\x04\0\x04info\x03\
 \0\0\x01@\0\0\x01\x04\0\x07current\x01\x02\x01@\0\0w\x04\0\x0cremaining-ms\x01\x03\
 \x03\0\x17grid:task/context@0.1.0\x05\0\x01B\x05\x01m\x03\x07msgpack\x03raw\x05a\
@@ -7532,18 +7634,19 @@ eys\x1e\x07replace\x7f\0\x0a\x04\0\x0fdataset-publish\x01\x1f\x01j\x01\x1e\x01\x
 \0\0#\x04\0\x0cdataset-list\x01$\x04\0\x11dataset-unpublish\x01\x0f\x03\0\x1cgri\
 d:task/coordination@0.1.0\x05\x03\x01B\x02\x01@\x04\x07messages\x04files\x04line\
 y\x06columny\x01\0\x04\0\x08panicked\x01\0\x03\0\x1bgrid:task/diagnostics@0.1.0\x05\
-\x04\x01B$\x02\x03\x02\x01\x02\x04\0\x05value\x03\0\0\x01s\x04\0\x03key\x03\0\x02\
+\x04\x01B&\x02\x03\x02\x01\x02\x04\0\x05value\x03\0\0\x01s\x04\0\x03key\x03\0\x02\
 \x01q\x03\x05value\x01\x01\0\x03key\x01\x03\0\x04call\x01y\0\x04\0\x08argument\x03\
-\0\x04\x01ks\x01p\x05\x01ky\x01kw\x01r\x08\x06bundle\x06\x04tasks\x09arguments\x07\
-\x04pure\x7f\x07retries\x08\x0cmemory-bytes\x09\x0atimeout-ms\x09\x08priorityz\x04\
-\0\x04call\x03\0\x0a\x01ps\x01r\x04\x04kinds\x07messages\x06causes\x0c\x04tasks\x04\
-\0\x07failure\x03\0\x0d\x01q\x04\x06failed\x01\x0e\0\x07refused\x01s\0\x0aover-l\
-imit\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\x03\0\x0f\x01p\x0b\x01py\x01p\x03\
-\x01j\x01\x13\x01\x10\x01@\x02\x05calls\x11\x06wanted\x12\0\x14\x04\0\x06submit\x01\
-\x15\x01j\0\x01\x10\x01@\x01\x04keys\x13\0\x16\x04\0\x08wait-all\x01\x17\x01j\x01\
-y\x01\x10\x01@\x01\x04keys\x13\0\x18\x04\0\x08wait-any\x01\x19\x01j\x01\x01\x01\x10\
-\x01@\x01\x03key\x03\0\x1a\x04\0\x05fetch\x01\x1b\x01@\x01\x04keys\x13\x01\0\x04\
-\0\x07release\x01\x1c\x01@\0\x01\0\x04\0\x0areschedule\x01\x1d\x03\0\x14grid:tas\
+\0\x04\x01ks\x01p\x05\x01ky\x01kw\x01ps\x01o\x02su\x01p\x0b\x01r\x0b\x06bundle\x06\
+\x04tasks\x09arguments\x07\x04pure\x7f\x07retries\x08\x0cmemory-bytes\x09\x0atim\
+eout-ms\x09\x08priorityz\x07workers\x0a\x11workers-preferred\x7f\x09resources\x0c\
+\x04\0\x04call\x03\0\x0d\x01r\x04\x04kinds\x07messages\x06causes\x0a\x04tasks\x04\
+\0\x07failure\x03\0\x0f\x01q\x04\x06failed\x01\x10\0\x07refused\x01s\0\x0aover-l\
+imit\x01s\0\x0bunavailable\x01s\0\x04\0\x05error\x03\0\x11\x01p\x0e\x01py\x01p\x03\
+\x01j\x01\x15\x01\x12\x01@\x02\x05calls\x13\x06wanted\x14\0\x16\x04\0\x06submit\x01\
+\x17\x01j\0\x01\x12\x01@\x01\x04keys\x15\0\x18\x04\0\x08wait-all\x01\x19\x01j\x01\
+y\x01\x12\x01@\x01\x04keys\x15\0\x1a\x04\0\x08wait-any\x01\x1b\x01j\x01\x01\x01\x12\
+\x01@\x01\x03key\x03\0\x1c\x04\0\x05fetch\x01\x1d\x01@\x01\x04keys\x15\x01\0\x04\
+\0\x07release\x01\x1e\x01@\0\x01\0\x04\0\x0areschedule\x01\x1f\x03\0\x14grid:tas\
 k/grid@0.1.0\x05\x05\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05\
 level\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\
 \x13grid:task/log@0.1.0\x05\x06\x02\x03\0\x01\x05codec\x01B\x1c\x02\x03\x02\x01\x07\

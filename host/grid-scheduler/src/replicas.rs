@@ -262,7 +262,12 @@ impl Scheduler {
             }
             self.moved(asked, id, there);
         }
-        if !there && let Some(wanted) = self.replicas.wanted.get_mut(&id) {
+        // One that is paused takes it when it resumes.
+        let paused = self.workers.of(to).is_some_and(|worker| worker.paused);
+        if !there
+            && !paused
+            && let Some(wanted) = self.replicas.wanted.get_mut(&id)
+        {
             wanted.failed.insert(to);
         }
         self.replicas.open.insert(id);

@@ -1,6 +1,7 @@
 //! Where calls run: pins, preferences, resources, memory.
 
 use grid_proto::{Amount, FailureKind};
+use nested::placed;
 use noop::{add, chunk, fresh, length, sleep_ms};
 
 use crate::parts::Parts;
@@ -48,6 +49,30 @@ async fn a_pinned_call_runs_there_and_only_there_and_waits_for_who_is_not_there(
 
     let typed = grid.run(&["run", "noop", "add", "1", "2", "--on=west"]);
     assert_eq!(stdout(&typed).trim(), "3", "{}", stderr(&typed));
+}
+
+#[tokio::test]
+async fn calls_of_calls_run_where_they_are_told_to_and_take_what_they_need() {
+    let mut grid = Parts::start(&[]).await;
+    grid.worker("east", &["--slots=2", "--label=sun", "--resource=GPU=1"]).await;
+    grid.worker("west", &["--slots=2"]).await;
+    grid.deploy(&["nested"]).await;
+    let run = async |call: grid_sdk::Call<Vec<String>>| {
+        grid.client.submit(call.on("west")).await.unwrap().result().await
+    };
+    assert_eq!(run(placed::call("sun", false, 1.0, 4)).await.unwrap(), ["east"; 4]);
+    assert_eq!(run(placed::call("west", false, 0.0, 4)).await.unwrap(), ["west"; 4]);
+    // What is preferred does not have it.
+    assert_eq!(run(placed::call("west", true, 0.5, 4)).await.unwrap(), ["east"; 4]);
+    let refused = failure(run(placed::call("sun", false, -1.0, 1)).await);
+    assert!(refused.message.contains("-1 of `GPU`: a number from 0 to 1e9"), "{refused}");
+    let waiting = grid.client.submit(placed::call("sun", false, 2.0, 1)).await.unwrap();
+    eventually("its child waits for a worker that has as much", async || {
+        let calls = grid.client.calls("", Some("no-worker"), 10).await.unwrap();
+        calls.iter().any(|call| call.explanation.contains("GPU"))
+    })
+    .await;
+    drop(waiting);
 }
 
 #[tokio::test]

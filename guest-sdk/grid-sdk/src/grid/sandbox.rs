@@ -87,6 +87,9 @@ impl Plan {
             memory_bytes: options.memory_bytes,
             timeout_ms: options.timeout.map(timeout_ms),
             priority: options.priority,
+            workers: options.workers.clone(),
+            workers_preferred: options.workers_preferred,
+            resources: options.resources.clone(),
         })
     }
 }

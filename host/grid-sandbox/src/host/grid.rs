@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use grid_proto::{CallOptions, Key, TaskLimits, Value};
+use grid_proto::{Amount, CallOptions, Key, Pins, TaskLimits, Value};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower};
 
@@ -104,6 +104,10 @@ struct Call {
     #[component(name = "timeout-ms")]
     timeout_ms: Option<u64>,
     priority: i32,
+    workers: Vec<String>,
+    #[component(name = "workers-preferred")]
+    workers_preferred: bool,
+    resources: Vec<(String, f64)>,
 }
 
 /// `types.value` on its way back in.
@@ -156,6 +160,15 @@ impl TryFrom<Call> for NestedCall {
                 Argument::Call(position) => NestedArg::Call(position),
             })
         };
+        let amount = |(name, units): (String, f64)| match Amount::from_units(units) {
+            Some(amount) => Ok((name, amount)),
+            None => Err(Error::Refused(format!(
+                "{units} of `{name}`: a number from 0 to 1e9 is expected"
+            ))),
+        };
+        let resources = call.resources.into_iter().map(amount).collect::<Result<_, _>>()?;
+        let pins = (!call.workers.is_empty())
+            .then_some(Pins { any_of: call.workers, prefer: call.workers_preferred });
         Ok(Self {
             bundle: call.bundle,
             task: call.task,
@@ -165,6 +178,8 @@ impl TryFrom<Call> for NestedCall {
                 priority: call.priority,
                 retries: call.retries,
                 limits: TaskLimits { memory_bytes: call.memory_bytes, timeout_ms: call.timeout_ms },
+                pins,
+                resources,
                 ..CallOptions::default()
             },
         })

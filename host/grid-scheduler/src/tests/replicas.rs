@@ -62,6 +62,16 @@ fn grid(workers: u32) -> Grid {
     grid
 }
 
+#[test]
+fn what_a_paused_worker_did_not_take_it_gets_when_it_resumes() {
+    let mut grid = grid(2);
+    let out = grid.say(ANN, replicate(&[1], 2, &[]));
+    assert_eq!(acquired(&out), [(11, 1, 10)]);
+    grid.hear(11, FromWorker::Paused(true));
+    assert_eq!(acquired(&grid.hear(11, FromWorker::NotAcquired(vec![key(1)]))), []);
+    assert_eq!(acquired(&grid.hear(11, FromWorker::Paused(false))), [(11, 1, 10)]);
+}
+
 /// All copies that are on their way arrive, until none is; gives how many came in each round.
 fn rounds(grid: &mut Grid, first: Out) -> (Vec<usize>, Option<Answer>) {
     let (mut counts, mut out) = (Vec::new(), first);

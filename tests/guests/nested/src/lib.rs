@@ -183,6 +183,23 @@ pub fn avoids(worker: String) -> String {
     here
 }
 
+/// The names of the workers of calls that run where this says, or prefer to, and take so much of a
+/// resource each.
+#[task(pure = false)]
+pub fn placed(on: String, prefer: bool, amount: f64, count: u32) -> Result<Vec<String>, Error> {
+    let one = |n| match prefer {
+        true => whereabouts::call(n).prefer(&on).resource("GPU", amount),
+        false => whereabouts::call(n).on(&on).resource("GPU", amount),
+    };
+    grid::gather(&grid::map((0..count).map(one))?)
+}
+
+/// The name of the worker that runs it.
+#[task(pure = false)]
+pub fn whereabouts(_number: u32) -> String {
+    context::current().worker
+}
+
 /// Asks to run elsewhere, wherever it is.
 #[task(pure = false)]
 pub fn restless() {
@@ -190,8 +207,28 @@ pub fn restless() {
 }
 
 grid_sdk::bundle!(
-    fibonacci, leaves, total, chunk, chained, length, endless, patient, careless, race, fails,
-    looks, crashes, circle, deep, flood, wrong, stranger, avoids, restless,
+    fibonacci,
+    leaves,
+    total,
+    chunk,
+    chained,
+    length,
+    endless,
+    patient,
+    careless,
+    race,
+    fails,
+    looks,
+    crashes,
+    circle,
+    deep,
+    flood,
+    wrong,
+    stranger,
+    avoids,
+    restless,
+    placed,
+    whereabouts,
 );
 
 #[cfg(test)]
