@@ -3,7 +3,8 @@
 //! begun, which they are asked to give back.
 //!
 //! What runs is never moved. What is moved is given to its new worker at once or, when it was given
-//! back, belongs where it starts first like any other call, so nothing goes to and fro.
+//! back, belongs where it starts first like any other call. It comes back if others were faster, three
+//! times in a row at most.
 
 use std::collections::BTreeSet;
 
