@@ -13,9 +13,6 @@ use crate::object::{Gauge, Object, Reserved};
 use crate::store::Claim;
 use crate::writing::{Whole, Written};
 
-/// Pieces in which bytes are passed over.
-const SKIPPED_BYTES: usize = 1 << 20;
-
 /// Why an object that was there could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -46,8 +43,17 @@ pub struct Reader {
 }
 
 enum Source {
-    Memory { object: Object, at: usize },
-    File { file: Arc<SpillFile>, open: Box<dyn DiskRead>, seen: Box<Hashing> },
+    Memory {
+        object: Object,
+        at: usize,
+    },
+    /// What it has seen is verified at the end, if it has seen all.
+    File {
+        file: Arc<SpillFile>,
+        open: Box<dyn DiskRead>,
+        at: u64,
+        seen: Option<Box<Hashing>>,
+    },
 }
 
 impl Reader {
@@ -57,7 +63,8 @@ impl Reader {
 
     pub(crate) fn of_file(meta: ObjectMeta, file: Arc<SpillFile>) -> Result<Self, LoadError> {
         let open = file.open().map_err(|error| unreadable(&file, error))?;
-        Ok(Self { meta, source: Source::File { file, open, seen: Box::new(Hashing::new()) } })
+        let seen = Some(Box::new(Hashing::new()));
+        Ok(Self { meta, source: Source::File { file, open, at: 0, seen } })
     }
 
     /// What is read.
@@ -66,23 +73,23 @@ impl Reader {
         self.meta
     }
 
-    /// Passes over the first bytes. Those of a file are read nevertheless: what comes after them is
-    /// verified together with them. May wait for a disk.
+    /// Passes over the next bytes, of a file without reading them: what comes after them is not verified
+    /// here then, but by whoever has them.
     ///
     /// # Errors
     /// [`LoadError`].
     pub fn skip(&mut self, count: u64) -> Result<(), LoadError> {
-        if let Source::Memory { object, at } = &mut self.source {
-            *at = usize::try_from(count).unwrap_or(usize::MAX).min(object.bytes.len());
-            return Ok(());
-        }
-        let mut buffer = vec![0; SKIPPED_BYTES];
-        let mut left = count;
-        while left > 0 {
-            let length = usize::try_from(left).unwrap_or(usize::MAX).min(SKIPPED_BYTES);
-            match self.read(&mut buffer[..length])? {
-                0 => break,
-                read => left -= read as u64,
+        match &mut self.source {
+            Source::Memory { object, at } => {
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                *at = at.saturating_add(count).min(object.bytes.len());
+            }
+            Source::File { .. } if count == 0 => {}
+            Source::File { file, open, at, seen } => {
+                let from = at.saturating_add(count).min(self.meta.size);
+                let by = i64::try_from(from - *at).unwrap_or(i64::MAX);
+                open.seek(SeekFrom::Current(by)).map_err(|error| unreadable(file, error))?;
+                (*at, *seen) = (from, None);
             }
         }
         Ok(())
@@ -112,14 +119,17 @@ impl Reader {
                 *at += count;
                 Ok(count)
             }
-            Source::File { file, open, seen } => {
-                let rest = self.meta.size - seen.bytes();
+            Source::File { file, open, at, seen } => {
+                let rest = self.meta.size - *at;
                 let rest = usize::try_from(rest).unwrap_or(usize::MAX);
                 let wanted = rest.min(buffer.len());
                 let piece = &mut buffer[..wanted];
                 open.read_exact(piece).map_err(|error| unreadable(file, error))?;
-                seen.add(piece);
-                if seen.bytes() == self.meta.size && !seen.is(&self.meta) {
+                *at += wanted as u64;
+                if let Some(seen) = seen {
+                    seen.add(piece);
+                }
+                if *at == self.meta.size && seen.as_ref().is_some_and(|it| !it.is(&self.meta)) {
                     return Err(LoadError::Changed { path: file.path() });
                 }
                 Ok(wanted)

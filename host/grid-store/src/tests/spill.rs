@@ -133,6 +133,38 @@ fn a_large_object_comes_in_piece_by_piece_and_is_verified() {
 }
 
 #[test]
+fn a_reader_begins_where_it_is_told_to_without_reading_what_is_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&config(directory.path(), 10 * KIB as u64));
+    fill(&store, 1..2, 100 * KIB);
+    until("it is on disk", || store.usage().memory_bytes == 0);
+    let all = bytes(1, 100 * KIB);
+    for from in [0, 1, 60 * KIB, 100 * KIB, 200 * KIB] {
+        let mut reader = store.reader(&key(1)).unwrap();
+        reader.skip(from as u64).unwrap();
+        let mut rest = vec![0; 200 * KIB];
+        let mut read = 0;
+        while let count @ 1.. = reader.read(&mut rest[read..]).unwrap() {
+            read += count;
+        }
+        assert!(rest[..read] == all[from.min(all.len())..], "from {from}");
+    }
+    // What comes before is damaged: that is for whoever has it to find.
+    let file = folders(directory.path())
+        .into_iter()
+        .find_map(|folder| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).next());
+    let path = file.unwrap();
+    let mut damaged = fs::read(&path).unwrap();
+    damaged[200] ^= 1;
+    fs::write(&path, damaged).unwrap();
+    let mut reader = store.reader(&key(1)).unwrap();
+    reader.skip(90 * KIB as u64).unwrap();
+    let mut rest = vec![0; 10 * KIB];
+    assert_eq!(reader.read(&mut rest).unwrap(), 10 * KIB);
+    assert!(store.load(&key(1)).is_err());
+}
+
+#[test]
 fn what_cannot_be_written_stays_in_memory_and_is_tried_again() {
     for fault in [Fault::Unwritable, Fault::Full, Fault::Crash] {
         let directory = tempfile::tempdir().unwrap();
