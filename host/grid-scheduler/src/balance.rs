@@ -202,13 +202,18 @@ impl Scheduler {
         thieves: &[Place],
         count_max: usize,
     ) -> Vec<CallId> {
-        let Some(victim) = self.workers.of(victim) else { return Vec::new() };
+        let from = victim;
+        let Some(victim) = self.workers.of(from) else { return Vec::new() };
         let (mut given_back_us, mut wanted) = (0, Vec::new());
         // Tasks of which a call stays that may run anywhere: those before it stay too.
         let mut stay = SmallVec::<[TaskId; 4]>::new();
         for (_, id) in calls {
             let (task, anywhere) = (self.calls[*id].task, self.calls[*id].dependencies.is_empty());
             if anywhere && stay.contains(&task) {
+                continue;
+            }
+            if self.was_asked_enough(*id, from) {
+                stay.extend(anywhere.then_some(task));
                 continue;
             }
             // As it counts in its worker's load, whatever is expected of its task by now.
@@ -247,7 +252,6 @@ impl Scheduler {
                     && !processing.withdrawing
                     && self.calls[*id].needs().is_none()
                     && self.avoided_by(*id).is_none()
-                    && !self.was_asked_enough(*id, victim)
                     && !self.actors.is_method(*id)
             })
             .map(|(id, _)| (self.calls[id].priority, id))
