@@ -280,8 +280,8 @@ impl Scheduler {
         Ok(())
     }
 
-    /// What a call that is to run reads of earlier submissions stays, though its client lets go of it meanwhile: it
-    /// may be data that is only there, or the failure of what does not run twice.
+    /// What a call that is to run reads of earlier submissions stays, though its client lets go of it
+    /// meanwhile: it may be data that is only there, or the failure of what does not run twice.
     fn stage_inputs(&mut self, id: CallId, partial: &mut Partial) {
         for input in self.calls[id].dependencies.clone() {
             // A call's own siblings have its number.

@@ -41,7 +41,7 @@ const OUTBOX_MAX: usize = 1 << 18;
 const DONE_PER_SLOT_MAX: usize = 64;
 /// What attempts say and the driver has not taken; then they wait.
 const SAID_MAX: usize = 64;
-/// Loads, inspections and fetches that wait to be taken.
+/// Loads and inspections that wait to be taken.
 const ANSWERS_MAX: usize = 1_024;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How often memory is looked at.
@@ -50,6 +50,7 @@ const MEMORY_EVERY: Duration = Duration::from_millis(100);
 const LOST_MAX: usize = 64;
 /// Batches of what clients bring and the driver has not kept yet; then they wait.
 const BROUGHT_MAX: usize = 16;
+/// The same of what comes from peers.
 const FETCHED_MAX: usize = 16;
 /// Calls that run longer than this are reported as executing.
 const STARTED_AFTER: Duration = Duration::from_millis(10);

@@ -60,9 +60,11 @@ impl Arrivals {
         if self.bytes >= PART_BYTES
             && let Some(keeper) = self.keeper.clone()
         {
-            let part = self.take(Vec::new(), true);
-            // Nobody keeps anything when the worker stops.
-            let _ = keeper.send(part).await;
+            // Taken out only when there is room: whoever waits here may be dropped. Nobody keeps
+            // anything when the worker stops.
+            if let Ok(room) = keeper.reserve().await {
+                room.send(self.take(Vec::new(), true));
+            }
         }
     }
 

@@ -89,6 +89,32 @@ async fn what_has_come_is_handed_over_before_all_of_a_request_is_there() {
 }
 
 #[tokio::test]
+async fn what_waits_to_be_handed_over_is_not_lost_when_nobody_waits_for_it_any_more() {
+    let (keeper, mut kept) = mpsc::channel(1);
+    let mut arrivals = Arrivals::new(WorkerId(1), Some(keeper));
+    let store = Store::default();
+    let object = |number: u8| {
+        let value = Value { codec: Codec::Raw, bytes: vec![number; 1 << 20] };
+        let object = grid_store::Object::new(value, store.gauge());
+        (Key::of_data(&object.meta), Arrived::Object(object))
+    };
+    let keys: Vec<_> = (0..2).map(|number| object(number).0).collect();
+    let (key, first) = object(0);
+    arrivals.add(key, first).await;
+    // Nobody takes the first: the second waits, and its connection ends.
+    let (key, second) = object(1);
+    tokio::select! {
+        biased;
+        () = arrivals.add(key, second) => panic!("there is no room"),
+        () = std::future::ready(()) => {}
+    }
+    let last = arrivals.take(Vec::new(), false);
+    let parts = [kept.recv().await.unwrap(), last];
+    let came = parts.iter().flat_map(|part| &part.objects).map(|(key, _)| *key);
+    assert_eq!(came.collect::<Vec<_>>(), keys);
+}
+
+#[tokio::test]
 async fn what_does_not_come_as_shared_memory_comes_over_the_network() {
     use Manner::{GivesNone, GivesOther, HangsUp, RefersToTheNetwork};
     let home = tempfile::tempdir().unwrap();
